@@ -1,0 +1,275 @@
+// Callback: the one type in which this library keeps what users hand it to
+// call later.
+//
+// Floor 1, context. A Callback belongs to one thread at a time; moving it to
+// another (IOLoop::add_callback does) is safe.
+
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <new>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "waterspout/export.h"
+#include "waterspout/origin.h"
+
+namespace waterspout {
+
+namespace detail {
+
+class ContextLink;
+
+/// The calling thread's current chain of contexts; null is the empty one.
+WATERSPOUT_API const ContextLink* current_context() noexcept;
+
+/// Takes a reference to the current chain for a callback made at `origin`.
+/// Allocates only while asynchronous backtraces are switched on.
+WATERSPOUT_API const ContextLink* capture_context(Origin origin);
+
+WATERSPOUT_API void release_context(const ContextLink* link) noexcept;
+
+/// Names the operation that the callback which captured `link` was given to.
+WATERSPOUT_API void name_operation(const ContextLink* link,
+                                   const char* operation) noexcept;
+
+/// Runs `function(argument)` inside the chain `link`, and in no other context.
+WATERSPOUT_API void run_in_context(const ContextLink* link,
+                                   void (*function)(void*), void* argument);
+
+/// Calls the callable behind `argument`: what goes with a `void*` to
+/// run_in_context.
+template <class Function>
+void call_as(void* argument) {
+  (*static_cast<Function*>(argument))();
+}
+
+/// One captured chain of contexts, in one pointer.
+class CapturedContext {
+ public:
+  CapturedContext() noexcept = default;
+  explicit CapturedContext(Origin origin) : link_(capture_context(origin)) {}
+  CapturedContext(CapturedContext&& other) noexcept
+      : link_(std::exchange(other.link_, nullptr)) {}
+  CapturedContext& operator=(CapturedContext&& other) noexcept {
+    std::swap(link_, other.link_);
+    return *this;
+  }
+  ~CapturedContext() {
+    if (link_ != nullptr) {
+      release_context(link_);
+    }
+  }
+
+  [[nodiscard]] const ContextLink* get() const noexcept { return link_; }
+
+ private:
+  const ContextLink* link_ = nullptr;
+};
+
+}  // namespace detail
+
+template <class Signature>
+class Callback;
+
+/// A move-only callable that remembers the stack context and the place in the
+/// source with which it was made, and runs inside that context wherever it is
+/// called from (Tornado: what stack_context.wrap returns).
+///
+/// Any callable converts to it, also one that can only be moved, so functions
+/// of this library take a Callback and users pass lambdas. A Callback that is
+/// passed on is moved: the first capture wins, as in Tornado. An empty
+/// std::function or a null function pointer makes an empty Callback.
+///
+/// Cost: 64 bytes, of which 40 hold the callable without allocating (a larger
+/// or over-aligned one, or one whose move may throw, is allocated). The context
+/// and the origin are one word each; with no context in force a call costs one
+/// comparison more than a function pointer's.
+template <class R, class... Args>
+class Callback<R(Args...)> {
+ public:
+  /// Empty: tests false and must not be called.
+  Callback() noexcept = default;
+  Callback(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
+
+  /// Captures the calling thread's current context; `origin` is the place of
+  /// the call that made the conversion.
+  template <class Function>
+  requires(!std::is_same_v<std::remove_cvref_t<Function>, Callback> &&
+           std::is_invocable_r_v<R, std::decay_t<Function>&, Args...>)
+      Callback(Function&& function,  // NOLINT(google-explicit-constructor)
+               Origin origin = Origin::here()) {
+    using Stored = std::decay_t<Function>;
+    if constexpr (requires(const Stored& f) { f == nullptr; }) {
+      if (function == nullptr) {
+        return;
+      }
+    }
+    context_ = detail::CapturedContext(origin);
+    emplace<Stored>(std::forward<Function>(function));
+    origin_ = origin;
+  }
+
+  Callback(Callback&& other) noexcept
+      : operations_(std::exchange(other.operations_, nullptr)),
+        context_(std::move(other.context_)),
+        origin_(other.origin_) {
+    if (operations_ != nullptr) {
+      operations_->relocate(other.storage_, storage_);
+    }
+  }
+
+  Callback& operator=(Callback&& other) noexcept {
+    if (this != &other) {
+      // The old callable dies last: its destructor may run user code.
+      Callback old(std::move(*this));
+      operations_ = std::exchange(other.operations_, nullptr);
+      context_ = std::move(other.context_);
+      origin_ = other.origin_;
+      if (operations_ != nullptr) {
+        operations_->relocate(other.storage_, storage_);
+      }
+    }
+    return *this;
+  }
+
+  Callback(const Callback&) = delete;
+  Callback& operator=(const Callback&) = delete;
+
+  ~Callback() {
+    if (operations_ != nullptr) {
+      operations_->destroy(storage_);
+    }
+  }
+
+  explicit operator bool() const noexcept { return operations_ != nullptr; }
+
+  /// Calls the callable inside the captured context, and in no other, and
+  /// restores the caller's context afterwards, also when it throws.
+  ///
+  /// Requires: the Callback is not empty; it is neither destroyed nor assigned
+  ///   to before the call returns.
+  /// Errors: an exception of the callable goes through the captured contexts,
+  ///   innermost first; what none of them handles leaves this call. Where one
+  ///   was handled, the result is R{}.
+  R operator()(Args... args) {
+    if (context_.get() == nullptr && detail::current_context() == nullptr) {
+      return operations_->invoke(storage_, std::forward<Args>(args)...);
+    }
+    return call_in_context(std::forward<Args>(args)...);
+  }
+
+  /// Where it was made.
+  [[nodiscard]] Origin origin() const noexcept { return origin_; }
+
+  /// For those who take callbacks: names the operation ("read_until") that this
+  /// one was registered with, for asynchronous backtraces. `operation` is a
+  /// string literal.
+  void set_operation(const char* operation) noexcept {
+    if (context_.get() != nullptr) {
+      detail::name_operation(context_.get(), operation);
+    }
+  }
+
+  /// For those who report: the chain that the callback runs in; null is the
+  /// empty one. Lives as long as the Callback.
+  [[nodiscard]] const detail::ContextLink* context() const noexcept {
+    return context_.get();
+  }
+
+ private:
+  static constexpr std::size_t kInlineSize = 40;
+
+  struct Operations {
+    R (*invoke)(std::byte* storage, Args&&... args);
+    void (*relocate)(std::byte* from, std::byte* to) noexcept;
+    void (*destroy)(std::byte* storage) noexcept;
+  };
+
+  template <class Stored>
+  static constexpr bool kFitsInline =
+      sizeof(Stored) <= kInlineSize &&
+      alignof(Stored) <= alignof(std::max_align_t) &&
+      std::is_nothrow_move_constructible_v<Stored>;
+
+  template <class Stored>
+  static R call(Stored& function, Args&&... args) {
+    if constexpr (std::is_void_v<R>) {
+      static_cast<void>(std::invoke(function, std::forward<Args>(args)...));
+    } else {
+      return std::invoke(function, std::forward<Args>(args)...);
+    }
+  }
+
+  template <class Stored>
+  struct Inline {
+    static Stored& in(std::byte* storage) noexcept {
+      return *std::launder(reinterpret_cast<Stored*>(storage));
+    }
+    static R invoke(std::byte* storage, Args&&... args) {
+      return call(in(storage), std::forward<Args>(args)...);
+    }
+    static void relocate(std::byte* from, std::byte* to) noexcept {
+      std::construct_at(reinterpret_cast<Stored*>(to), std::move(in(from)));
+      std::destroy_at(&in(from));
+    }
+    static void destroy(std::byte* storage) noexcept {
+      std::destroy_at(&in(storage));
+    }
+    static constexpr Operations kOperations{invoke, relocate, destroy};
+  };
+
+  // The storage holds the owner of the allocated callable.
+  template <class Stored>
+  struct Allocated {
+    using Owner = std::unique_ptr<Stored>;
+    static R invoke(std::byte* storage, Args&&... args) {
+      return call(*Inline<Owner>::in(storage), std::forward<Args>(args)...);
+    }
+    static constexpr Operations kOperations{invoke, Inline<Owner>::relocate,
+                                            Inline<Owner>::destroy};
+  };
+
+  template <class Stored, class Function>
+  void emplace(Function&& function) {
+    if constexpr (kFitsInline<Stored>) {
+      std::construct_at(reinterpret_cast<Stored*>(storage_),
+                        std::forward<Function>(function));
+      operations_ = &Inline<Stored>::kOperations;
+    } else {
+      std::construct_at(
+          reinterpret_cast<std::unique_ptr<Stored>*>(storage_),
+          std::make_unique<Stored>(std::forward<Function>(function)));
+      operations_ = &Allocated<Stored>::kOperations;
+    }
+  }
+
+  R call_in_context(Args&&... args) {
+    if constexpr (std::is_void_v<R>) {
+      auto inside = [&] {
+        operations_->invoke(storage_, std::forward<Args>(args)...);
+      };
+      detail::run_in_context(context_.get(), detail::call_as<decltype(inside)>,
+                             &inside);
+    } else {
+      std::optional<R> result;
+      auto inside = [&] {
+        result.emplace(
+            operations_->invoke(storage_, std::forward<Args>(args)...));
+      };
+      detail::run_in_context(context_.get(), detail::call_as<decltype(inside)>,
+                             &inside);
+      return result ? std::move(*result) : R{};
+    }
+  }
+
+  alignas(std::max_align_t) std::byte storage_[kInlineSize];
+  const Operations* operations_ = nullptr;
+  detail::CapturedContext context_;
+  Origin origin_;
+};
+
+}  // namespace waterspout

@@ -1,0 +1,193 @@
+// LoopCore: what an IOLoop is made of, and what the rooms above use of it.
+
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "waterspout/ioloop.h"
+
+#include "base/chunk_pool.h"
+#include "loop/callback_queue.h"
+#include "loop/completion_pool.h"
+#include "loop/event.h"
+#include "loop/handler_table.h"
+#include "loop/loop_client.h"
+#include "loop/signal_handlers.h"
+#include "loop/timeout_queue.h"
+#include "loop/waker.h"
+
+namespace waterspout::detail {
+
+/// One turn: whatever libevent calls, runs inside a Turn. The parts of a turn
+/// are numbered in docs/architecture.md.
+class LoopCore {
+ public:
+  /// `base` null: one of its own.
+  LoopCore(IOLoop& loop, event_base* base, Clock clock, Logger logger);
+  ~LoopCore();
+
+  LoopCore(const LoopCore&) = delete;
+  LoopCore& operator=(const LoopCore&) = delete;
+
+  /// Surrounds everything that runs on the loop; its end runs posted tasks,
+  /// sends gathered output and arms the timer.
+  class Turn {
+   public:
+    explicit Turn(LoopCore& core) noexcept;
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    LoopCore& core_;
+    LoopCore* const outer_;
+  };
+
+  /// True inside a turn of this loop, on the thread that it runs on.
+  [[nodiscard]] bool in_turn() const noexcept;
+
+  // The loop's life.
+  void run();
+  void stop() noexcept;
+  void close(bool close_fds);
+  [[nodiscard]] bool closed() const noexcept { return phase_ == Phase::closed; }
+  [[nodiscard]] bool running() const noexcept {
+    return phase_ == Phase::running;
+  }
+
+  // What users queue; see IOLoop.
+  void add_callback(Callback<void()> callback);
+  bool add_from_signal(Callback<void()> callback) noexcept;
+  TimeoutHandle call_at(TimePoint deadline, Callback<void()> callback);
+  void remove_timeout(TimeoutHandle timeout) noexcept;
+  bool move_timeout(TimeoutHandle timeout, TimePoint deadline);
+  void add_signal_handler(int signum, Callback<void(int)> callback);
+  [[nodiscard]] HandlerTable& handlers() noexcept { return handlers_; }
+  [[nodiscard]] SignalHandlers& signals() noexcept { return signals_; }
+
+  // What streams use.
+  void add_client(LoopClient& client) noexcept { clients_.push_back(client); }
+  void post_task(LoopClient& client) noexcept;
+  void send_at_end(LoopClient& client) noexcept { outputs_.push_back(client); }
+  [[nodiscard]] ChunkPool& chunks() noexcept { return chunks_; }
+  [[nodiscard]] CompletionPool& completions() noexcept { return completions_; }
+  /// Received bytes lie here until the callbacks that they satisfy have run.
+  [[nodiscard]] std::span<char> scratch();
+  void count_stream(bool opened) noexcept {
+    streams_ += opened ? 1U : std::size_t(-1);
+  }
+
+  /// Calls user code: the one place where an exception of a callback is caught.
+  /// Returns it, null if there was none. `operation` names what the callback
+  /// was registered with.
+  template <class... Args>
+  std::exception_ptr call(Callback<void(Args...)>& callback,
+                          const char* operation, Args... args) noexcept {
+    const SlowCallbackWatch watch(*this, operation, callback.origin());
+    try {
+      callback(std::forward<Args>(args)...);
+      return nullptr;
+    } catch (...) {
+      return std::current_exception();
+    }
+  }
+
+  /// Tells IOLoop::handle_callback_exception.
+  void report(const std::exception_ptr& exception, const char* operation,
+              Origin origin, const ContextLink* context) noexcept;
+
+  /// call() and, where something was thrown, report().
+  template <class... Args>
+  void run(Callback<void(Args...)>& callback, const char* operation,
+           Args... args) noexcept {
+    if (const auto exception =
+            call(callback, operation, std::forward<Args>(args)...)) {
+      report(exception, operation, callback.origin(), callback.context());
+    }
+  }
+
+  /// In a forked child: takes the base out of the epoll set that it shares
+  /// with its parent, whose events would be removed otherwise.
+  void separate_from_parent() noexcept;
+
+  [[nodiscard]] TimePoint time() const;
+  [[nodiscard]] event_base* base() const noexcept { return base_.get(); }
+  [[nodiscard]] IOLoop& loop() const noexcept { return loop_; }
+  [[nodiscard]] Logger& logger() noexcept { return logger_; }
+  [[nodiscard]] IOLoop::Statistics statistics();
+  void set_slow_callback_threshold(Duration threshold) noexcept {
+    slow_threshold_ = threshold;
+  }
+
+ private:
+  enum class Phase { idle, running, closed };
+
+  struct BaseDeleter {
+    bool owned;
+    void operator()(event_base* base) const noexcept;
+  };
+
+  /// Logs a callback that took too long; costs one comparison while off.
+  class SlowCallbackWatch {
+   public:
+    SlowCallbackWatch(LoopCore& core, const char* operation,
+                      Origin origin) noexcept;
+    ~SlowCallbackWatch();
+    SlowCallbackWatch(const SlowCallbackWatch&) = delete;
+    SlowCallbackWatch& operator=(const SlowCallbackWatch&) = delete;
+
+   private:
+    LoopCore& core_;
+    const char* const operation_;
+    const Origin origin_;
+    std::optional<std::chrono::steady_clock::time_point> began_;
+  };
+
+  static void on_timer(void* object, IOLoop::Events ready) noexcept;
+  static void on_wake(void* object, IOLoop::Events ready) noexcept;
+
+  void check_can_run() const;
+  bool poll_once();
+  bool poll_virtually();
+  bool poll_base(int flags);
+  void run_phase() noexcept;
+  void finish_turn() noexcept;
+  void arm_timer() noexcept;
+  void release_everything(bool close_fds) noexcept;
+
+  IOLoop& loop_;
+  const Clock clock_;
+  Logger logger_;
+  const pid_t made_in_;
+  pid_t base_of_;  // the process that the base's epoll set belongs to
+  std::unique_ptr<event_base, BaseDeleter> base_;
+  ChunkPool chunks_;
+  CompletionPool completions_;
+  std::unique_ptr<char[]> scratch_;
+  CallbackQueue callbacks_;
+  TimeoutQueue timeouts_;
+  HandlerTable handlers_;
+  SignalHandlers signals_;
+  IntrusiveList<LoopClient, ClientHook> clients_;
+  IntrusiveList<LoopClient, TaskHook> tasks_;
+  IntrusiveList<LoopClient, OutputHook> outputs_;
+  std::optional<Event> timer_;
+  std::optional<Waker> waker_;
+  std::optional<TimePoint> armed_for_;  // TimePoint::min(): the next pass
+
+  Phase phase_ = Phase::idle;
+  bool leaving_ = false;  // a phase has run since stop() was asked for
+  std::atomic<bool> stop_requested_ = false;
+  Duration slow_threshold_ = Duration::zero();
+  std::uint64_t turns_ = 0;
+  std::size_t streams_ = 0;
+};
+
+}  // namespace waterspout::detail

@@ -1,0 +1,92 @@
+// TimeoutQueue: the timeouts of a loop in the order (deadline, order of
+// adding). Pure logic: it neither reads a clock nor waits.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "waterspout/ioloop.h"
+
+namespace waterspout::detail {
+
+/// A binary heap of keys and a table of slots. A handle names a slot and the
+/// unique id of the timeout in it, so that a stale one names nothing.
+///
+/// A deadline that moves later changes the slot alone; the heap learns of it
+/// when the old key comes up.
+class TimeoutQueue {
+ public:
+  TimeoutHandle add(TimePoint deadline, Callback<void()> callback);
+
+  /// The callback of a pending timeout, taken out; empty if it is not pending.
+  /// The caller destroys it: that may run user code.
+  Callback<void()> remove(TimeoutHandle timeout) noexcept;
+
+  /// Behind others with the same deadline; false if it is not pending.
+  bool move(TimeoutHandle timeout, TimePoint deadline);
+
+  /// The earliest deadline.
+  [[nodiscard]] std::optional<TimePoint> next_deadline();
+
+  /// Marks as due what is due at `now`.
+  void collect_due(TimePoint now);
+
+  /// The next callback that was marked due and neither removed nor moved since;
+  /// empty if there is none. Its timeout is pending no more.
+  Callback<void()> take_due();
+
+  /// How many are pending.
+  [[nodiscard]] std::size_t size() const noexcept { return pending_; }
+
+  /// Takes every callback out, for the caller to destroy.
+  [[nodiscard]] std::vector<Callback<void()>> clear();
+
+ private:
+  static constexpr std::uint32_t kNone = 0xffffffff;
+  // Tables that grew past this are freed when the last timeout goes.
+  static constexpr std::size_t kKeptSlots = 1024;
+
+  struct Slot {
+    Callback<void()> callback;
+    TimePoint deadline;
+    std::uint64_t id = 0;              // 0: free
+    std::uint64_t sequence = 0;        // order among equal deadlines
+    std::uint32_t heap_index = kNone;  // kNone: due, or free
+    std::uint32_t next_free = kNone;
+  };
+
+  struct Key {
+    TimePoint deadline;
+    std::uint64_t sequence;
+    std::uint32_t slot;
+
+    bool operator<(const Key& other) const noexcept {
+      return deadline != other.deadline ? deadline < other.deadline
+                                        : sequence < other.sequence;
+    }
+  };
+
+  [[nodiscard]] Slot* find(TimeoutHandle timeout) noexcept;
+  std::uint32_t allocate_slot();
+  Callback<void()> free_slot(std::uint32_t index) noexcept;
+  void push(std::uint32_t slot);
+  void erase(std::uint32_t heap_index) noexcept;
+  void refresh_top() noexcept;
+  void sift_up(std::uint32_t index) noexcept;
+  void sift_down(std::uint32_t index) noexcept;
+  void place(std::uint32_t index, Key key) noexcept;
+
+  std::vector<Slot> slots_;
+  std::vector<Key> heap_;
+  std::vector<Key> due_;
+  std::size_t next_due_ = 0;
+  std::size_t pending_ = 0;
+  std::uint64_t last_id_ = 0;
+  std::uint64_t last_sequence_ = 0;
+  std::uint32_t first_free_ = kNone;
+};
+
+}  // namespace waterspout::detail

@@ -1,0 +1,292 @@
+// Streams: buffered, non-blocking reading and writing, one callback for each
+// operation.
+//
+//   auto stream = waterspout::IOStream::create(loop);
+//   stream->connect(address, [stream] {
+//     stream->write("HELO me\r\n", [stream] {
+//       stream->read_until("\r\n", [stream](std::string_view line) { ... });
+//     });
+//   });
+//
+// Floor 4, stream. A stream belongs to its loop's thread.
+//
+// The rules that hold for every callback of a stream:
+// - None runs inside the call that registered it, and none inside another
+//   callback of the same stream.
+// - It runs in the stack context of its registration, at most once (a
+//   streaming callback: once for every piece), and is destroyed promptly after
+//   it ran or can run no more.
+// - After the stream was destroyed none runs.
+// - An exception that leaves it, and that no context handles, closes the stream
+//   with StreamErrc::uncaught_exception and goes to
+//   IOLoop::handle_callback_exception.
+//
+// Lifetime: streams are held by std::shared_ptr. The loop holds one too as long
+// as the stream has something to report: a pending connect, read or write, or a
+// close callback on an open stream. So callbacks may capture the stream they
+// are registered with: each is released once it has run, and all are when the
+// stream closes. A stream with nothing to report and no owner left closes.
+
+#pragma once
+
+#include <cstddef>
+#include <exception>
+#include <limits>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "waterspout/address.h"
+#include "waterspout/callback.h"
+#include "waterspout/error.h"
+#include "waterspout/export.h"
+#include "waterspout/ioloop.h"
+
+namespace waterspout {
+
+namespace detail {
+class StreamCore;
+}  // namespace detail
+
+/// What every kind of stream has in common: the buffers and the operations.
+///
+/// Life: constructed -> (IOStream: connecting ->) open -> closed.
+///
+/// Data comes to callbacks as a std::string_view that lives until the callback
+/// returns, whatever the callback does: close the stream, start the next read,
+/// throw, drop the last reference.
+///
+/// Tornado: BaseIOStream of 4.5, with the differences named at each function.
+class WATERSPOUT_API BaseIOStream
+    : public std::enable_shared_from_this<BaseIOStream> {
+ public:
+  using ReadCallback = Callback<void(std::string_view data)>;
+  using StreamingCallback = Callback<void(std::string_view piece)>;
+  using WriteCallback = Callback<void()>;
+  using CloseCallback = Callback<void()>;
+
+  static constexpr std::size_t kUnlimited =
+      std::numeric_limits<std::size_t>::max();
+
+  struct Options {
+    /// Bound on unread bytes. Passing it closes the stream with
+    /// StreamErrc::read_buffer_full.
+    std::size_t max_buffer_size = std::size_t{100} * 1024 * 1024;
+    /// Bound on bytes that were written and not yet taken by the kernel.
+    std::size_t max_write_buffer_size = kUnlimited;
+    /// Bytes asked of the kernel at once: 1 to 65,536, and at most half of
+    /// max_buffer_size.
+    std::size_t read_chunk_size = 65536;
+  };
+
+  BaseIOStream(const BaseIOStream&) = delete;
+  BaseIOStream& operator=(const BaseIOStream&) = delete;
+
+  /// Closes, if it is open; the close callback does not run.
+  virtual ~BaseIOStream();
+
+  // Reading: one read at a time.
+  //
+  // Errors of every read: std::logic_error if a read is pending (nothing
+  // changes), std::invalid_argument for an empty callback, StreamClosedError if
+  // the stream is closed and what it has buffered cannot satisfy the read. If
+  // the stream closes before the read is satisfied, its callback does not run;
+  // the close callback does. Bytes that arrived before the end stay readable: a
+  // read that they satisfy completes also after a close or a reset.
+
+  struct ReadUntilOptions {
+    /// Bound on the result in bytes, delimiter included. Passing it closes the
+    /// stream with StreamErrc::unsatisfiable_read.
+    std::size_t max_bytes = kUnlimited;
+  };
+
+  /// Reads until `delimiter` and gives everything up to and including it. What
+  /// follows stays buffered. Every byte is searched once, however the bytes
+  /// arrive.
+  ///
+  /// Lifetime: `delimiter` is copied.
+  /// Errors: also std::invalid_argument if `delimiter` is empty.
+  /// Tornado: read_until(delimiter, callback, max_bytes).
+  void read_until(std::string_view delimiter, ReadCallback callback);
+  void read_until(std::string_view delimiter, ReadUntilOptions options,
+                  ReadCallback callback);
+
+  /// Reads until `pattern` (PCRE2 syntax, on bytes) matches somewhere in the
+  /// unread data and gives everything up to the end of the match. An open-ended
+  /// pattern matches as soon as it can, so it may match less than what is still
+  /// to come. An empty buffer is never matched.
+  ///
+  /// The work of matching is bounded, by a constant plus a constant for each
+  /// byte that has arrived: a peer that makes the pattern backtrack for longer
+  /// gets the stream closed with StreamErrc::regex_limit.
+  ///
+  /// Errors: also std::invalid_argument, with PCRE2's reason, for a pattern
+  ///   that does not compile, and std::logic_error if the library was built
+  ///   without the feature `regex`.
+  /// Tornado: read_until_regex(regex, callback, max_bytes).
+  void read_until_regex(std::string_view pattern, ReadCallback callback);
+  void read_until_regex(std::string_view pattern, ReadUntilOptions options,
+                        ReadCallback callback);
+
+  struct ReadBytesOptions {
+    /// Complete with what there is, at least one byte, as soon as there is any.
+    bool partial = false;
+    /// Gets every piece as it arrives; the read's own callback then gets an
+    /// empty view at the end. Pieces are never empty and never pass the count.
+    StreamingCallback streaming_callback = {};
+  };
+
+  /// Reads `count` bytes; 0 completes with an empty view, also on a closed
+  /// stream. More than max_buffer_size without a streaming callback or
+  /// `partial` can never complete and closes with StreamErrc::read_buffer_full
+  /// when that much has arrived.
+  ///
+  /// Errors: also std::invalid_argument for both options at once.
+  /// Tornado: read_bytes(num_bytes, callback, streaming_callback, partial).
+  void read_bytes(std::size_t count, ReadCallback callback);
+  void read_bytes(std::size_t count, ReadBytesOptions options,
+                  ReadCallback callback);
+
+  struct ReadUntilCloseOptions {
+    /// Gets every piece as it arrives; the read's own callback then gets an
+    /// empty view at the end. There is no back-pressure but the time that the
+    /// callback takes; a chain of partial read_bytes has it.
+    StreamingCallback streaming_callback = {};
+  };
+
+  /// Reads everything until the stream closes, for whatever reason: look at
+  /// error() to tell the end from a truncation. On a closed stream it gives
+  /// what is left, which may be nothing, and never throws StreamClosedError.
+  /// Tornado: read_until_close(callback, streaming_callback).
+  void read_until_close(ReadCallback callback);
+  void read_until_close(ReadUntilCloseOptions options, ReadCallback callback);
+
+  /// Writes `data` behind all that was written before.
+  ///
+  /// Callback: when this data and all before it was taken by the kernel, or
+  ///   stands in the output that is gathered while the loop handles one event,
+  ///   which leaves in one system call at the end of it. (The second only while
+  ///   the kernel has taken everything before and no more than 64 KiB are
+  ///   gathered.) Every write's callback runs, in order; none if the stream
+  ///   closes first. Without a callback, nothing is reported.
+  /// Lifetime: `data` is sent or copied before write returns.
+  /// Errors: throws StreamClosedError on a closed stream or after
+  ///   close_after_writing(); StreamBufferFullError if the unsent bytes would
+  ///   pass max_write_buffer_size: nothing was queued then. A failure of the
+  ///   connection never throws here: the stream closes.
+  /// Before a connection is made, writes are queued.
+  /// Tornado: write(data, callback), whose second callback overwrote the first.
+  void write(std::string_view data);
+  void write(std::string_view data, WriteCallback callback);
+
+  /// Called once when the stream has closed, for whatever reason, after all its
+  /// other callbacks; error() tells why. A null callback takes it back. On a
+  /// stream that has closed already it is called too, once.
+  ///
+  /// With a close callback, a stream notices also while no read is pending that
+  /// the peer has closed, unless unread data is buffered; without one it does
+  /// not look. Tornado: set_close_callback(callback).
+  void set_close_callback(CloseCallback callback);
+
+  /// Closes now. Drops writes whose callback did not run, as Tornado does;
+  /// what was reported as written is still sent, for up to ten seconds in the
+  /// background where the kernel does not take it at once. Unread data stays
+  /// readable. A read_until_close completes; any other pending read that the
+  /// data does not satisfy, connect and write are dropped. A second call does
+  /// nothing.
+  ///
+  /// With an `error`, that is what error() says from then on.
+  void close(std::error_code error = {});
+
+  /// Closes as soon as everything written has been taken by the kernel; at
+  /// once if it has. Takes no more writes meanwhile; reads go on.
+  void close_after_writing();
+
+  /// True from the moment of closing, which may be before callbacks with data
+  /// that had arrived, and before the close callback.
+  [[nodiscard]] bool closed() const noexcept;
+
+  /// True while a read is pending: from the call until its callback begins, or
+  /// it is dropped.
+  [[nodiscard]] bool reading() const noexcept;
+
+  /// True while written bytes wait for the kernel.
+  [[nodiscard]] bool writing() const noexcept;
+
+  /// How many bytes wait for the kernel: what back-pressure looks at.
+  [[nodiscard]] std::size_t unsent_bytes() const noexcept;
+
+  /// How many bytes have arrived and are not read.
+  [[nodiscard]] std::size_t unread_bytes() const noexcept;
+
+  /// Why the stream closed: an errno value, a StreamErrc; no error while it is
+  /// open and after an orderly close, by either side.
+  [[nodiscard]] std::error_code error() const noexcept;
+
+  /// The whole of it, "connect: 127.0.0.1:9: Connection refused"; empty where
+  /// error() is none.
+  [[nodiscard]] std::string error_message() const;
+
+  /// The exception that closed the stream, for StreamErrc::uncaught_exception;
+  /// else null.
+  [[nodiscard]] std::exception_ptr exception() const noexcept;
+
+  /// Switches TCP_NODELAY (tcp(7)) on or off; does nothing on a stream that is
+  /// closed or no TCP socket. connect() has switched it on.
+  /// Errors: throws std::system_error, but not for a connection that is going.
+  void set_nodelay(bool value);
+
+  /// The descriptor, still the stream's; -1 once closed or not yet there.
+  [[nodiscard]] int fileno() const noexcept;
+
+  /// The loop; throws std::logic_error once that is gone.
+  [[nodiscard]] IOLoop& loop() const;
+
+ protected:
+  explicit BaseIOStream(std::unique_ptr<detail::StreamCore> core) noexcept;
+
+  [[nodiscard]] detail::StreamCore& core() const noexcept { return *core_; }
+
+ private:
+  friend class detail::StreamCore;
+
+  std::unique_ptr<detail::StreamCore> core_;
+};
+
+/// A stream on a TCP or Unix domain socket.
+/// Tornado: IOStream(socket).
+class WATERSPOUT_API IOStream : public BaseIOStream {
+ public:
+  using ConnectCallback = Callback<void()>;
+
+  /// A stream without a socket; connect() makes one.
+  /// Lifetime: `loop` may go first; the stream is closed then.
+  static std::shared_ptr<IOStream> create(IOLoop& loop, Options options = {});
+
+  /// A stream on the socket `fd`, connected or not, which it owns from now on,
+  /// also if this throws, and makes non-blocking and close-on-exec.
+  /// Errors: throws std::system_error if `fd` is no socket;
+  ///   std::invalid_argument for options outside their bounds.
+  static std::shared_ptr<IOStream> create(IOLoop& loop, int fd,
+                                          Options options = {});
+
+  /// Connects. `callback` runs when it is done; a failure, also an immediate
+  /// one, closes the stream, is logged as a warning, and shows in the close
+  /// callback. Reads and writes may be asked for before it is done.
+  ///
+  /// Errors: throws std::logic_error if the stream is or was connected or is
+  ///   connecting, StreamClosedError if it is closed, std::invalid_argument for
+  ///   an empty callback or an address of no family.
+  /// Tornado: connect(address, callback); host names: see address.h.
+  void connect(const Address& address, ConnectCallback callback);
+
+  /// Both ends' addresses; Address() where there is none.
+  [[nodiscard]] Address local_address() const;
+  [[nodiscard]] Address peer_address() const;
+
+ private:
+  using BaseIOStream::BaseIOStream;
+};
+
+}  // namespace waterspout

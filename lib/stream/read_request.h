@@ -1,0 +1,109 @@
+// ReadRequest: what a stream's reader is waiting for. One object for the
+// pending read; it finds where the result ends and consumes nothing.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "waterspout/iostream.h"
+
+#include "base/chunk_deque.h"
+#include "stream/regex.h"
+
+namespace waterspout {
+
+/// Idle until one of the start functions, then pending until finish() or
+/// drop(). What it learnt of bytes that it has searched is kept, so that each
+/// is searched once.
+class ReadRequest {
+ public:
+  enum class Kind { none, until, regex, bytes, until_close };
+
+  /// What the unread bytes mean for the read.
+  struct Verdict {
+    enum class Kind { more, found, unsatisfiable, too_costly };
+    Kind kind = Kind::more;
+    std::size_t size = 0;  ///< found: of the result, or of the next piece
+  };
+
+  void start_until(std::string_view delimiter, std::size_t max_bytes,
+                   BaseIOStream::ReadCallback callback);
+  void start_regex(std::string_view pattern, std::size_t max_bytes,
+                   BaseIOStream::ReadCallback callback);
+  void start_bytes(std::size_t count, BaseIOStream::ReadBytesOptions options,
+                   BaseIOStream::ReadCallback callback);
+  void start_until_close(BaseIOStream::StreamingCallback streaming_callback,
+                         BaseIOStream::ReadCallback callback);
+
+  [[nodiscard]] bool pending() const noexcept { return kind_ != Kind::none; }
+  [[nodiscard]] bool streaming() const noexcept {
+    return streaming_callback_ != nullptr;
+  }
+
+  /// Looks at the unread bytes: in the buffer, or in one view where the buffer
+  /// is empty. `at_end`: no more will come.
+  Verdict search(ChunkDeque& buffer, bool at_end);
+  Verdict search(std::string_view unread, bool at_end);
+
+  /// How many bytes must still arrive, where that is known and they are wanted
+  /// in one piece; 0 otherwise. `buffered` have arrived.
+  [[nodiscard]] std::size_t missing(std::size_t buffered) const noexcept;
+
+  /// A piece of `size` bytes goes to the streaming callback.
+  void count_piece(std::size_t size) noexcept { count_ -= size; }
+
+  /// True if the read completes whether or not anything is unread.
+  [[nodiscard]] bool needs_nothing() const noexcept {
+    return kind_ == Kind::bytes && count_ == 0;
+  }
+
+  /// "read_until", for reports.
+  [[nodiscard]] const char* operation() const noexcept;
+
+  /// Ends the read; the caller calls its callback.
+  [[nodiscard]] BaseIOStream::ReadCallback finish() noexcept;
+
+  /// Tells this read from later ones.
+  [[nodiscard]] std::uint64_t generation() const noexcept {
+    return generation_;
+  }
+
+  /// The streaming callback, taken out for a call and put back after it.
+  [[nodiscard]] std::unique_ptr<BaseIOStream::StreamingCallback>
+  take_streaming_callback() noexcept {
+    return std::move(streaming_callback_);
+  }
+  void put_back(std::unique_ptr<BaseIOStream::StreamingCallback> callback) {
+    streaming_callback_ = std::move(callback);
+  }
+
+ private:
+  void start(Kind kind, const char* operation,
+             BaseIOStream::ReadCallback callback);
+  [[nodiscard]] std::size_t resume_from() const noexcept;
+  Verdict judge_delimiter(std::size_t hit, std::size_t unread) noexcept;
+  [[nodiscard]] Verdict judge_count(std::size_t unread) const noexcept;
+  [[nodiscard]] Verdict judge_rest(std::size_t unread,
+                                   bool at_end) const noexcept;
+  Verdict judge_regex(std::string_view unread);
+  [[nodiscard]] Verdict judge_end(std::size_t end) const noexcept;
+  [[nodiscard]] Verdict judge_missing(std::size_t unread) const noexcept;
+
+  Kind kind_ = Kind::none;
+  bool partial_ = false;
+  std::string delimiter_;
+  std::shared_ptr<const Regex> regex_;  // the last one, for the next read
+  std::size_t count_ = 0;               // bytes: still to be delivered
+  std::size_t max_bytes_ = 0;
+  std::size_t searched_ = 0;  // unread bytes that hold no match's begin
+  std::uint64_t work_ = 0;    // regex: what matching has cost
+  std::uint64_t generation_ = 0;
+  BaseIOStream::ReadCallback callback_;
+  std::unique_ptr<BaseIOStream::StreamingCallback> streaming_callback_;
+};
+
+}  // namespace waterspout

@@ -1,0 +1,103 @@
+#include "stream/socket_transport.h"
+
+#include <cerrno>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "base/throw_errno.h"
+
+namespace waterspout {
+namespace {
+
+// ENOBUFS: the kernel is short of memory for now, which passes as a full
+// socket buffer does.
+bool would_block(int code) {
+  return code == EAGAIN || code == EWOULDBLOCK || code == ENOBUFS;
+}
+
+Transfer failed(int code) {
+  return {Transfer::Outcome::failed, 0, errno_code(code)};
+}
+
+Transfer moved(ssize_t bytes) {
+  return {Transfer::Outcome::done, static_cast<std::size_t>(bytes), {}};
+}
+
+ssize_t send_once(int fd, std::span<const iovec> pieces) {
+  if (pieces.size() == 1) {  // cheaper than sendmsg
+    return ::send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
+  }
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(pieces.data());
+  message.msg_iovlen = pieces.size();
+  return ::sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+}  // namespace
+
+Transfer SocketTransport::read(std::span<char> into) noexcept {
+  ssize_t bytes = 0;
+  do {
+    bytes = ::recv(fd_.get(), into.data(), into.size(), 0);
+  } while (bytes < 0 && errno == EINTR);
+  if (bytes > 0) {
+    return moved(bytes);
+  }
+  if (bytes == 0) {
+    return {Transfer::Outcome::end, 0, {}};
+  }
+  return would_block(errno) ? Transfer{} : failed(errno);
+}
+
+Transfer SocketTransport::write(std::span<const iovec> pieces) noexcept {
+  ssize_t bytes = 0;
+  do {
+    bytes = send_once(fd_.get(), pieces);
+  } while (bytes < 0 && errno == EINTR);
+  if (bytes >= 0) {
+    return moved(bytes);
+  }
+  return would_block(errno) ? Transfer{} : failed(errno);
+}
+
+Transfer SocketTransport::connect(const Address& address) noexcept {
+  if (!fd_) {
+    fd_.reset(::socket(address.family(),
+                       SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!fd_) {
+      return failed(errno);
+    }
+  }
+  if (address.family() == AF_INET || address.family() == AF_INET6) {
+    // Without it the connection is slower, not worse.
+    static_cast<void>(set_tcp_nodelay(fd_.get(), true));
+  }
+  if (::connect(fd_.get(), address.data(),
+                static_cast<socklen_t>(address.size())) == 0) {
+    return {Transfer::Outcome::done, 0, {}};
+  }
+  // An interrupted connect(2) goes on in the background.
+  const bool under_way = errno == EINPROGRESS || errno == EINTR;
+  return under_way ? Transfer{} : failed(errno);
+}
+
+std::error_code SocketTransport::connect_result() noexcept {
+  int code = 0;
+  socklen_t size = sizeof code;
+  if (::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &code, &size) != 0) {
+    code = errno;
+  }
+  return code != 0 ? errno_code(code) : std::error_code();
+}
+
+std::error_code set_tcp_nodelay(int fd, bool value) noexcept {
+  const int flag = value ? 1 : 0;
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &flag, sizeof flag) != 0) {
+    return errno_code(errno);
+  }
+  return {};
+}
+
+}  // namespace waterspout

@@ -1,0 +1,34 @@
+// SocketTransport: a plain stream socket, TCP or Unix domain.
+
+#pragma once
+
+#include "base/unique_fd.h"
+#include "stream/transport.h"
+
+namespace waterspout {
+
+/// Writes raise no SIGPIPE. Thread rule and lifetime: its stream's.
+class SocketTransport final : public Transport {
+ public:
+  /// Without a socket: connect() makes one for the address's family.
+  SocketTransport() = default;
+
+  /// Takes `fd`, which is non-blocking already.
+  explicit SocketTransport(UniqueFd fd) noexcept : fd_(std::move(fd)) {}
+
+  [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
+  Transfer read(std::span<char> into) noexcept override;
+  Transfer write(std::span<const iovec> pieces) noexcept override;
+
+  /// Also switches TCP_NODELAY on: the stream gathers small writes itself.
+  Transfer connect(const Address& address) noexcept override;
+  std::error_code connect_result() noexcept override;
+
+ private:
+  UniqueFd fd_;
+};
+
+/// Sets TCP_NODELAY; what setsockopt(2) says.
+std::error_code set_tcp_nodelay(int fd, bool value) noexcept;
+
+}  // namespace waterspout

@@ -1,0 +1,427 @@
+#include "stream/stream_core.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+#include "waterspout/error.h"
+
+#include "base/throw_errno.h"
+#include "stream/linger.h"
+
+namespace waterspout::detail {
+namespace {
+
+// Callbacks that one stream may run before others get their turn.
+constexpr int kCallbacksPerTurn = 256;
+
+// Ends that peers and networks cause every day: told by error(), not logged.
+bool is_reset(std::error_code error) {
+  constexpr std::array kQuiet = {ECONNRESET, ECONNABORTED, EPIPE, ETIMEDOUT};
+  return error.category() == std::generic_category() &&
+         std::find(kQuiet.begin(), kQuiet.end(), error.value()) != kQuiet.end();
+}
+
+BaseIOStream::Options checked(BaseIOStream::Options options) {
+  constexpr std::size_t kLargestChunk = 65536;
+  if (options.max_buffer_size == 0) {
+    throw std::invalid_argument("IOStream: max_buffer_size: is 0");
+  }
+  if (options.read_chunk_size == 0 || options.read_chunk_size > kLargestChunk) {
+    throw std::invalid_argument("IOStream: read_chunk_size: not 1 to 65536");
+  }
+  // A chunk must not fill the buffer past its bound by itself.
+  const std::size_t half =
+      std::max(options.max_buffer_size / 2, std::size_t{1});
+  options.read_chunk_size = std::min(options.read_chunk_size, half);
+  return options;
+}
+
+}  // namespace
+
+/// Marks that callbacks are being run, and settles the stream at the end.
+/// Holds the stream, whatever the callbacks let go of.
+class StreamCore::Dispatch {
+ public:
+  explicit Dispatch(StreamCore& core)
+      : core_(core), stream_(core.owner_->shared_from_this()) {
+    core_.dispatching_ = true;
+  }
+  ~Dispatch() { core_.dispatching_ = false; }
+  Dispatch(const Dispatch&) = delete;
+  Dispatch& operator=(const Dispatch&) = delete;
+
+ private:
+  StreamCore& core_;
+  const std::shared_ptr<BaseIOStream> stream_;
+};
+
+StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
+                       Start start, BaseIOStream::Options options)
+    : loop_(&loop),
+      transport_(std::move(transport)),
+      options_(checked(options)),
+      unread_(loop.chunks()),
+      write_(loop.chunks(), loop.completions()),
+      phase_(start == Start::open ? Phase::open : Phase::unconnected) {
+  if (loop.closed()) {
+    throw std::logic_error("IOStream: the loop is closed");
+  }
+  loop.add_client(*this);
+  loop.count_stream(true);
+}
+
+StreamCore::~StreamCore() {
+  owner_ = nullptr;
+  if (!closed()) {
+    shut({}, nullptr);
+  }
+}
+
+void StreamCore::on_readable(void* object, IOLoop::Events /*ready*/) noexcept {
+  auto& core = *static_cast<StreamCore*>(object);
+  core.handle([&] { core.receive_input(); });
+}
+
+void StreamCore::on_writable(void* object, IOLoop::Events /*ready*/) noexcept {
+  auto& core = *static_cast<StreamCore*>(object);
+  core.handle([&] {
+    if (core.phase_ == Phase::connecting) {
+      core.finish_connecting();
+    } else {
+      core.send_now({});
+    }
+    core.deliver();
+  });
+}
+
+void StreamCore::run_task() noexcept {
+  handle([this] { deliver(); });
+}
+
+// Callbacks of what is done now wait for the next turn: the loop is sending the
+// output of this one.
+void StreamCore::send_gathered() noexcept {
+  handle([this] {
+    if (open() && !write_.blocked()) {
+      send_now({});
+    }
+    if (has_due()) {
+      loop_->post_task(*this);
+    }
+  });
+}
+
+// Every way in from the loop. What is thrown here is want of memory, since
+// exceptions of callbacks do not come this far.
+template <class Step>
+void StreamCore::handle(Step step) noexcept {
+  const Dispatch dispatch(*this);
+  try {
+    step();
+    settle();
+  } catch (...) {
+    if (!closed()) {
+      shut(std::make_error_code(std::errc::not_enough_memory), nullptr);
+    }
+    loop_->post_task(*this);
+  }
+}
+
+// Interest and lifetime follow what is wanted now. Interest in reading is only
+// ever added here: it is dropped when an event comes that nobody wants, so that
+// a stream in its steady state does not change it.
+void StreamCore::settle() {
+  if (wants_input()) {
+    listen(readable_, IOLoop::READ);
+  }
+  if (!has_something_to_report()) {
+    kept_.reset();
+  } else if (!kept_) {
+    kept_ = owner_->shared_from_this();
+  }
+}
+
+// The end of an operation that users call: inside a callback of this stream the
+// dispatch settles it; else it is held until that is done here, and what has
+// become due is left to the loop. Nothing may follow it.
+void StreamCore::settle_outside() {
+  if (dispatching_ || owner_ == nullptr || loop_ == nullptr) {
+    return;
+  }
+  const std::shared_ptr<BaseIOStream> held = owner_->shared_from_this();
+  settle();
+  if (has_due()) {
+    loop_->post_task(*this);
+  }
+}
+
+bool StreamCore::has_something_to_report() const noexcept {
+  switch (phase_) {
+    case Phase::unconnected:
+      return read_.needs_nothing();
+    case Phase::connecting:
+      return true;
+    case Phase::open:
+      return connecting_ || read_.pending() || write_.size() != 0 ||
+             write_.has_completions() || close_callback_;
+    case Phase::closed:
+      return has_due();
+  }
+  return false;
+}
+
+// Whether deliver() would run anything. A pending read may turn out to need
+// more than there is; looking does no harm.
+bool StreamCore::has_due() const noexcept {
+  const bool readable = read_.pending() && (closed() || unread_bytes() != 0 ||
+                                            read_.needs_nothing());
+  const bool connected = connecting_ && phase_ != Phase::connecting;
+  return connected || readable || write_.has_done(gathering()) ||
+         (closed() && close_callback_);
+}
+
+void StreamCore::listen(std::optional<Event>& event, IOLoop::Events direction) {
+  if (event && event->added()) {
+    return;
+  }
+  if (!event) {
+    event.emplace(*loop_, transport_->fd(), direction,
+                  direction == IOLoop::READ ? &StreamCore::on_readable
+                                            : &StreamCore::on_writable,
+                  this);
+  }
+  if (const std::error_code error = event->add()) {
+    fail("poll", error);
+  }
+}
+
+// The trampoline: one callback after the other, none inside another, so that a
+// chain of any length uses the stack of one.
+void StreamCore::deliver() {
+  for (int budget = kCallbacksPerTurn; budget > 0; --budget) {
+    if (!deliver_one()) {
+      return;
+    }
+  }
+  store_incoming();
+  loop_->post_task(*this);
+}
+
+// Runs what has become due, in the order in which a chain of operations would
+// expect it; the close callback comes when nothing else can.
+bool StreamCore::deliver_one() {
+  const bool connected = deliver_connected();
+  const bool written = deliver_written();
+  const bool read = deliver_read();
+  return connected || written || read || deliver_closed();
+}
+
+bool StreamCore::deliver_connected() {
+  if (!connecting_ || phase_ == Phase::connecting) {
+    return false;
+  }
+  const std::unique_ptr<Connecting> done = std::move(connecting_);
+  call(done->callback, "connect");
+  return true;
+}
+
+bool StreamCore::deliver_written() {
+  BaseIOStream::WriteCallback callback = write_.take_done(gathering());
+  if (!callback) {
+    return false;
+  }
+  call(callback, "write");
+  return true;
+}
+
+bool StreamCore::deliver_closed() {
+  if (!closed() || !close_callback_) {
+    return false;
+  }
+  BaseIOStream::CloseCallback callback = std::move(close_callback_);
+  call(callback, "set_close_callback");
+  return true;
+}
+
+// An exception that no context handled: the stream closes with it, and the loop
+// is told.
+void StreamCore::callback_failed(const std::exception_ptr& exception,
+                                 const char* operation, Origin origin,
+                                 const ContextLink* context) {
+  if (!closed()) {
+    const std::error_code code = StreamErrc::uncaught_exception;
+    std::string message = describe_error(operation, peer(), code) + ": " +
+                          describe_exception(exception);
+    shut(code,
+         std::make_unique<Failure>(Failure{std::move(message), exception}));
+  }
+  loop_->report(exception, operation, origin, context);
+}
+
+void StreamCore::connect(const Address& address,
+                         IOStream::ConnectCallback callback) {
+  if (!callback) {
+    throw std::invalid_argument("connect: callback: is empty");
+  }
+  if (address.size() == 0) {
+    throw std::invalid_argument("connect: address: has no family");
+  }
+  if (closed()) {
+    throw StreamClosedError("connect", address.to_string(), error());
+  }
+  if (phase_ != Phase::unconnected) {
+    throw std::logic_error("connect: " + address.to_string() +
+                           ": the stream is connecting or was connected");
+  }
+  callback.set_operation("connect");
+  connecting_ =
+      std::make_unique<Connecting>(Connecting{address, std::move(callback)});
+  phase_ = Phase::connecting;
+  const Transfer begun = transport_->connect(address);
+  if (begun.outcome == Transfer::Outcome::failed) {
+    fail("connect", begun.error);
+  } else {
+    // Also where it is connected already: the callback comes from the loop.
+    listen(writable_, IOLoop::WRITE);
+  }
+  settle_outside();
+}
+
+void StreamCore::finish_connecting() {
+  if (const std::error_code error = transport_->connect_result()) {
+    fail("connect", error);
+    return;
+  }
+  phase_ = Phase::open;
+  writable_->remove();
+  loop_->send_at_end(*this);
+}
+
+void StreamCore::set_close_callback(BaseIOStream::CloseCallback callback) {
+  callback.set_operation("set_close_callback");
+  // The old one is destroyed last: that may run user code.
+  const BaseIOStream::CloseCallback old =
+      std::exchange(close_callback_, std::move(callback));
+  settle_outside();
+}
+
+void StreamCore::close(std::error_code error) {
+  if (closed()) {
+    return;
+  }
+  auto failure = error ? std::make_unique<Failure>(Failure{
+                             describe_error("close", peer(), error), nullptr})
+                       : nullptr;
+  shut(error, std::move(failure));
+}
+
+void StreamCore::close_after_writing() {
+  write_.end();
+  if (write_.size() == 0) {
+    close({});
+  }
+}
+
+// The connection failed, the peer passed a limit, or the system refused
+// something.
+void StreamCore::fail(std::string_view operation, std::error_code error) {
+  auto failure = std::make_unique<Failure>(
+      Failure{describe_error(operation, peer(), error), nullptr});
+  if (phase_ == Phase::connecting || !is_reset(error)) {
+    const bool by_peer = error.category() == stream_category();
+    loop_->logger().log(by_peer ? LogLevel::info : LogLevel::warning,
+                        LogCategory::general, failure->message);
+  }
+  shut(error, std::move(failure));
+}
+
+// The one way to be closed. Events go before the descriptor; callbacks that can
+// run no more are destroyed last, when the stream is consistent, since their
+// destructors may call it.
+void StreamCore::shut(std::error_code error,
+                      std::unique_ptr<Failure> failure) noexcept {
+  const bool was_open = open();
+  phase_ = Phase::closed;
+  error_ = error;
+  failure_ = std::move(failure);
+  readable_.reset();
+  writable_.reset();
+  if (was_open) {
+    let_go_of_output();
+  }
+  transport_.reset();
+  write_.clear();
+  loop_->count_stream(false);
+  const std::unique_ptr<Connecting> dropped = std::move(connecting_);
+  write_.drop_unsent_completions();
+  settle_outside();
+}
+
+// Output that was gathered leaves now, as it would have at the end of the
+// event. What the kernel has no room for, and was reported, leaves in the
+// background; the rest is dropped.
+void StreamCore::let_go_of_output() noexcept {
+  if (write_.size() == 0) {
+    return;
+  }
+  if (!write_.blocked() && write_.send(*transport_).failed) {
+    return;
+  }
+  if (write_.reported_unsent() == 0) {
+    return;
+  }
+  try {
+    send_in_background(*loop_, std::move(transport_), write_.take_reported());
+  } catch (const std::exception& error) {
+    loop_->logger().log(LogLevel::warning, LogCategory::general,
+                        std::string("close: output is lost: ") + error.what());
+  }
+}
+
+void StreamCore::loop_closed() noexcept {
+  const std::shared_ptr<BaseIOStream> kept = std::move(kept_);
+  if (!closed()) {
+    phase_ = Phase::closed;
+    error_ = StreamErrc::loop_closed;
+    readable_.reset();
+    writable_.reset();
+    transport_.reset();
+    loop_->count_stream(false);
+  }
+  loop_ = nullptr;
+  unread_.clear();
+  write_.clear();
+  write_.drop_completions();
+  const auto connecting = std::move(connecting_);
+  const auto streaming = read_.take_streaming_callback();
+  const auto read = read_.finish();
+  const auto close_callback = std::move(close_callback_);
+}
+
+std::string StreamCore::error_message() const {
+  if (failure_) {
+    return failure_->message;
+  }
+  return error_ ? "stream: " + error_.message() : std::string();
+}
+
+int StreamCore::fd() const noexcept {
+  return transport_ ? transport_->fd() : -1;
+}
+
+std::string StreamCore::peer() const {
+  if (connecting_) {
+    return connecting_->address.to_string();
+  }
+  try {
+    return Address::peer_of(fd()).to_string();
+  } catch (const std::system_error&) {
+    return "fd " + std::to_string(fd());  // its peer has gone
+  }
+}
+
+}  // namespace waterspout::detail

@@ -1,0 +1,175 @@
+// StreamCore: the inside of every stream. The buffers, the one pending read,
+// the queue of writes, one phase, and the dispatch that runs the callbacks.
+//
+// stream_core.cc has its life, its end and the dispatch; stream_reading.cc and
+// stream_writing.cc the two directions.
+
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "waterspout/iostream.h"
+
+#include "base/chunk_deque.h"
+#include "loop/event.h"
+#include "loop/loop_core.h"
+#include "stream/read_request.h"
+#include "stream/transport.h"
+#include "stream/write_queue.h"
+
+namespace waterspout::detail {
+
+/// Owned by its BaseIOStream. Every way in from the loop holds the stream for
+/// its duration, so a callback may drop the last reference; the functions that
+/// run user code say so.
+class StreamCore final : public LoopClient {
+ public:
+  /// What an adopted or a new transport is.
+  enum class Start { unconnected, open };
+
+  /// Errors: throws std::invalid_argument for options outside their bounds.
+  StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport, Start start,
+             BaseIOStream::Options options);
+  ~StreamCore();
+
+  void set_owner(BaseIOStream& owner) noexcept { owner_ = &owner; }
+
+  // The operations of BaseIOStream and IOStream.
+  void read_until(std::string_view delimiter, std::size_t max_bytes,
+                  BaseIOStream::ReadCallback callback);
+  void read_until_regex(std::string_view pattern, std::size_t max_bytes,
+                        BaseIOStream::ReadCallback callback);
+  void read_bytes(std::size_t count, BaseIOStream::ReadBytesOptions options,
+                  BaseIOStream::ReadCallback callback);
+  void read_until_close(BaseIOStream::ReadUntilCloseOptions options,
+                        BaseIOStream::ReadCallback callback);
+  void write(std::string_view data, BaseIOStream::WriteCallback callback);
+  void connect(const Address& address, IOStream::ConnectCallback callback);
+  void set_close_callback(BaseIOStream::CloseCallback callback);
+  void close(std::error_code error);
+  void close_after_writing();
+
+  [[nodiscard]] bool closed() const noexcept { return phase_ == Phase::closed; }
+  [[nodiscard]] bool reading() const noexcept { return read_.pending(); }
+  [[nodiscard]] bool writing() const noexcept { return write_.size() != 0; }
+  [[nodiscard]] std::size_t unsent_bytes() const noexcept {
+    return write_.size();
+  }
+  [[nodiscard]] std::size_t unread_bytes() const noexcept {
+    return unread_.size() + incoming_.size();
+  }
+  [[nodiscard]] std::error_code error() const noexcept { return error_; }
+  [[nodiscard]] std::string error_message() const;
+  [[nodiscard]] std::exception_ptr exception() const noexcept {
+    return failure_ ? failure_->exception : nullptr;
+  }
+  [[nodiscard]] int fd() const noexcept;
+  [[nodiscard]] LoopCore* loop() const noexcept { return loop_; }
+
+  // LoopClient.
+  void run_task() noexcept override;
+  void send_gathered() noexcept override;
+  void loop_closed() noexcept override;
+
+ private:
+  enum class Phase {
+    unconnected,
+    connecting,
+    open,
+    closed,
+  };
+
+  /// More about error(), where there is more.
+  struct Failure {
+    std::string message;
+    std::exception_ptr exception;
+  };
+
+  /// A connection under way.
+  struct Connecting {
+    Address address;
+    IOStream::ConnectCallback callback;
+  };
+
+  class Dispatch;
+
+  // stream_core.cc
+  static void on_readable(void* object, IOLoop::Events ready) noexcept;
+  static void on_writable(void* object, IOLoop::Events ready) noexcept;
+  template <class Step>
+  void handle(Step step) noexcept;
+  [[nodiscard]] bool open() const noexcept { return phase_ == Phase::open; }
+  [[nodiscard]] bool has_something_to_report() const noexcept;
+  [[nodiscard]] bool has_due() const noexcept;
+  void settle();
+  void settle_outside();
+  void listen(std::optional<Event>& event, IOLoop::Events direction);
+  void deliver();
+  bool deliver_one();
+  bool deliver_connected();
+  bool deliver_written();
+  bool deliver_closed();
+  template <class... Args>
+  void call(Callback<void(Args...)>& callback, const char* operation,
+            Args... args) {
+    if (const auto exception = loop_->call(callback, operation, args...)) {
+      callback_failed(exception, operation, callback.origin(),
+                      callback.context());
+    }
+  }
+  void callback_failed(const std::exception_ptr& exception,
+                       const char* operation, Origin origin,
+                       const ContextLink* context);
+  void finish_connecting();
+  void fail(std::string_view operation, std::error_code error);
+  void shut(std::error_code error, std::unique_ptr<Failure> failure) noexcept;
+  void let_go_of_output() noexcept;
+  [[nodiscard]] std::string peer() const;
+
+  // stream_reading.cc
+  void check_can_read(const char* operation, bool has_callback) const;
+  void read_started();
+  void receive_input();
+  [[nodiscard]] bool wants_input() const noexcept;
+  bool receive_once();
+  void store_incoming();
+  [[nodiscard]] ReadRequest::Verdict search();
+  bool deliver_read();
+  void deliver_piece(std::size_t size);
+  void deliver_result(std::size_t size);
+  void refuse_read(ReadRequest::Verdict::Kind kind);
+  [[nodiscard]] std::string_view take_unread(std::size_t size);
+
+  // stream_writing.cc
+  void check_can_write(std::string_view data) const;
+  [[nodiscard]] bool gathering() const noexcept;
+  [[nodiscard]] bool may_gather(std::size_t more) const noexcept;
+  void send_or_queue(std::string_view data);
+  void send_now(std::string_view data);
+
+  LoopCore* loop_;  // null once the loop is closed
+  BaseIOStream* owner_ = nullptr;
+  std::shared_ptr<BaseIOStream> kept_;  // while there is something to report
+  std::unique_ptr<Transport> transport_;
+  std::optional<Event> readable_;  // both gone before transport_ is
+  std::optional<Event> writable_;
+  const BaseIOStream::Options options_;
+
+  ChunkDeque unread_;
+  std::string_view incoming_;  // unread bytes behind unread_, not stored yet
+  ReadRequest read_;
+  WriteQueue write_;
+  BaseIOStream::CloseCallback close_callback_;
+  std::unique_ptr<Connecting> connecting_;  // until its callback has begun
+  std::error_code error_;
+  std::unique_ptr<Failure> failure_;
+
+  Phase phase_;
+  bool dispatching_ = false;  // callbacks are run, or about to be
+};
+
+}  // namespace waterspout::detail

@@ -1,0 +1,235 @@
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "waterspout/error.h"
+
+#include "stream/stream_core.h"
+
+namespace waterspout::detail {
+namespace {
+
+// Receives in a row before others get their turn.
+constexpr int kReadsPerEvent = 16;
+
+// A read that still misses this much is received where it will be delivered.
+constexpr std::size_t kDirectAtLeast = 16384;
+
+// Room made at once for such a read: what a peer only announces costs no
+// memory.
+constexpr std::size_t kDirectRoom = std::size_t{1024} * 1024;
+
+}  // namespace
+
+void StreamCore::check_can_read(const char* operation,
+                                bool has_callback) const {
+  if (!has_callback) {
+    throw std::invalid_argument(std::string(operation) +
+                                ": callback: is empty");
+  }
+  if (read_.pending()) {
+    throw std::logic_error(std::string(operation) + ": " + read_.operation() +
+                           " is pending; one read at a time");
+  }
+}
+
+void StreamCore::read_until(std::string_view delimiter, std::size_t max_bytes,
+                            BaseIOStream::ReadCallback callback) {
+  check_can_read("read_until", static_cast<bool>(callback));
+  if (delimiter.empty()) {
+    throw std::invalid_argument("read_until: delimiter: is empty");
+  }
+  read_.start_until(delimiter, max_bytes, std::move(callback));
+  read_started();
+}
+
+void StreamCore::read_until_regex(std::string_view pattern,
+                                  std::size_t max_bytes,
+                                  BaseIOStream::ReadCallback callback) {
+  check_can_read("read_until_regex", static_cast<bool>(callback));
+  read_.start_regex(pattern, max_bytes, std::move(callback));
+  read_started();
+}
+
+void StreamCore::read_bytes(std::size_t count,
+                            BaseIOStream::ReadBytesOptions options,
+                            BaseIOStream::ReadCallback callback) {
+  check_can_read("read_bytes", static_cast<bool>(callback));
+  if (options.partial && options.streaming_callback) {
+    throw std::invalid_argument(
+        "read_bytes: options: partial and streaming_callback exclude each "
+        "other");
+  }
+  read_.start_bytes(count, std::move(options), std::move(callback));
+  read_started();
+}
+
+void StreamCore::read_until_close(BaseIOStream::ReadUntilCloseOptions options,
+                                  BaseIOStream::ReadCallback callback) {
+  check_can_read("read_until_close", static_cast<bool>(callback));
+  read_.start_until_close(std::move(options.streaming_callback),
+                          std::move(callback));
+  read_started();
+}
+
+// What is buffered is looked at from the loop, unless nothing more can come:
+// then a read that it cannot satisfy is refused here and now.
+void StreamCore::read_started() {
+  if (closed()) {
+    store_incoming();
+    const auto kind =
+        loop_ != nullptr ? search().kind : ReadRequest::Verdict::Kind::more;
+    if (kind != ReadRequest::Verdict::Kind::found) {
+      const char* const operation = read_.operation();
+      const auto streaming = read_.take_streaming_callback();
+      const auto dropped = read_.finish();
+      throw StreamClosedError(operation, "stream", error());
+    }
+  }
+  settle_outside();
+}
+
+bool StreamCore::wants_input() const noexcept {
+  return open() &&
+         (read_.pending() || (close_callback_ && unread_bytes() == 0));
+}
+
+void StreamCore::receive_input() {
+  if (!wants_input()) {
+    readable_->remove();
+    return;
+  }
+  // A short read has drained the socket, and a result leaves the rest to the
+  // next read: no attempt is made only to hear that it would block.
+  for (int budget = kReadsPerEvent; budget > 0; --budget) {
+    if (!receive_once() || !open() || !read_.pending()) {
+      break;
+    }
+  }
+  deliver();
+}
+
+// Into the loop's scratch buffer, or straight into the read buffer where many
+// bytes are wanted in one piece. True if there may be more.
+bool StreamCore::receive_once() {
+  const std::size_t missing = read_.missing(unread_.size());
+  const bool direct = missing >= kDirectAtLeast;
+  std::span<char> room = loop_->scratch().first(options_.read_chunk_size);
+  if (direct) {
+    const std::size_t more = std::min(missing, kDirectRoom);
+    room = unread_.make_contiguous(unread_.size() + more);
+    room = room.first(std::min(room.size(), missing));
+  }
+  const Transfer received = transport_->read(room);
+  switch (received.outcome) {
+    case Transfer::Outcome::done:
+      if (direct) {
+        unread_.commit(received.bytes);
+      } else {
+        incoming_ = {room.data(), received.bytes};
+      }
+      deliver();
+      store_incoming();
+      return received.bytes == room.size();
+    case Transfer::Outcome::end:
+      close({});
+      return false;
+    case Transfer::Outcome::failed:
+      fail("read", received.error);
+      return false;
+    case Transfer::Outcome::would_block:
+      return false;
+  }
+  return false;
+}
+
+// Called when the callbacks that could use the bytes in place have run.
+void StreamCore::store_incoming() {
+  unread_.append(incoming_);
+  incoming_ = {};
+  if (unread_.size() > options_.max_buffer_size && open()) {
+    fail("read", StreamErrc::read_buffer_full);
+  }
+}
+
+ReadRequest::Verdict StreamCore::search() {
+  if (unread_.empty()) {
+    return read_.search(incoming_, closed());
+  }
+  if (!incoming_.empty()) {
+    store_incoming();
+  }
+  return read_.search(unread_, closed());
+}
+
+bool StreamCore::deliver_read() {
+  if (!read_.pending()) {
+    return false;
+  }
+  const ReadRequest::Verdict verdict = search();
+  switch (verdict.kind) {
+    case ReadRequest::Verdict::Kind::found:
+      if (read_.streaming() && verdict.size != 0) {
+        deliver_piece(verdict.size);
+      } else {
+        deliver_result(verdict.size);
+      }
+      return true;
+    case ReadRequest::Verdict::Kind::more:
+      break;
+    case ReadRequest::Verdict::Kind::unsatisfiable:
+    case ReadRequest::Verdict::Kind::too_costly:
+      refuse_read(verdict.kind);
+      break;
+  }
+  if (closed()) {
+    const auto streaming = read_.take_streaming_callback();
+    const auto dropped = read_.finish();
+  }
+  return false;
+}
+
+// A streaming callback lives through its own call, also if that closes the
+// stream.
+void StreamCore::deliver_piece(std::size_t size) {
+  const std::uint64_t generation = read_.generation();
+  const char* const operation = read_.operation();
+  auto callback = read_.take_streaming_callback();
+  read_.count_piece(size);
+  call(*callback, operation, take_unread(size));
+  unread_.unpin();
+  if (read_.pending() && read_.generation() == generation) {
+    read_.put_back(std::move(callback));
+  }
+}
+
+void StreamCore::deliver_result(std::size_t size) {
+  const char* const operation = read_.operation();
+  const auto streaming = read_.take_streaming_callback();
+  BaseIOStream::ReadCallback callback = read_.finish();
+  call(callback, operation, take_unread(size));
+  unread_.unpin();
+}
+
+void StreamCore::refuse_read(ReadRequest::Verdict::Kind kind) {
+  if (closed()) {
+    return;
+  }
+  const StreamErrc code = kind == ReadRequest::Verdict::Kind::unsatisfiable
+                              ? StreamErrc::unsatisfiable_read
+                              : StreamErrc::regex_limit;
+  fail(read_.operation(), code);
+}
+
+// The view lives until unpin(); the bytes are read.
+std::string_view StreamCore::take_unread(std::size_t size) {
+  if (unread_.empty()) {
+    const std::string_view view = incoming_.substr(0, size);
+    incoming_.remove_prefix(size);
+    return view;
+  }
+  return unread_.pin_prefix(size);
+}
+
+}  // namespace waterspout::detail

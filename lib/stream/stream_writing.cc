@@ -1,0 +1,90 @@
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "waterspout/error.h"
+
+#include "stream/stream_core.h"
+
+namespace waterspout::detail {
+namespace {
+
+// Output gathered within one event; more leaves at once.
+constexpr std::size_t kGatheredAtMost = 65536;
+
+// From here on sending from the caller's memory is cheaper than a copy.
+constexpr std::size_t kLargeWrite = 16384;
+
+}  // namespace
+
+void StreamCore::check_can_write(std::string_view data) const {
+  if (closed() || write_.ended()) {
+    throw StreamClosedError("write", "stream", error());
+  }
+  const std::size_t room =
+      options_.max_write_buffer_size -
+      std::min(options_.max_write_buffer_size, write_.size());
+  if (data.size() > room) {
+    throw StreamBufferFullError("write",
+                                std::to_string(data.size()) + " bytes behind " +
+                                    std::to_string(write_.size()) + " unsent");
+  }
+}
+
+void StreamCore::write(std::string_view data,
+                       BaseIOStream::WriteCallback callback) {
+  check_can_write(data);
+  if (!data.empty()) {
+    send_or_queue(data);
+  }
+  // Where sending has failed, the close callback tells.
+  if (callback && !closed()) {
+    write_.add_completion(std::move(callback));
+  }
+  settle_outside();
+}
+
+// Whether what is queued counts as written: it leaves at the end of this event.
+bool StreamCore::gathering() const noexcept {
+  return open() && !write_.blocked() && write_.size() <= kGatheredAtMost;
+}
+
+void StreamCore::send_or_queue(std::string_view data) {
+  const bool small = data.size() < kLargeWrite &&
+                     write_.size() + data.size() <= kGatheredAtMost;
+  if (!open() || write_.blocked()) {
+    write_.append(data);
+  } else if (small && loop_->in_turn()) {
+    write_.append(data);
+    loop_->send_at_end(*this);
+  } else {
+    send_now(data);
+  }
+}
+
+// What is queued and then `data`: sent as far as the kernel takes it, the rest
+// queued until it is ready for more.
+void StreamCore::send_now(std::string_view data) {
+  if (transport_->freezes_writes()) {
+    write_.append(data);
+    data = {};
+  }
+  const WriteQueue::Sent sent = write_.send(*transport_, data);
+  if (sent.failed) {
+    fail("write", sent.error);
+    return;
+  }
+  if (write_.blocked()) {
+    write_.append(data.substr(sent.of_data));
+    listen(writable_, IOLoop::WRITE);
+    return;
+  }
+  if (writable_) {
+    writable_->remove();
+  }
+  if (write_.ended()) {
+    close({});
+  }
+}
+
+}  // namespace waterspout::detail

@@ -28,7 +28,7 @@ class WATERSPOUT_API Address {
   Address(std::string_view ip, std::uint16_t port);
 
   /// "127.0.0.1:80", "[::1]:80", "unix:/run/x.sock" or "unix:@name" (an
-  /// abstract name): what to_string() writes.
+  /// abstract name): what to_string() writes of names in printable ASCII.
   /// Errors: throws std::invalid_argument that quotes `text`.
   static Address parse(std::string_view text);
 

@@ -103,7 +103,8 @@ class Callback<R(Args...)> {
       Callback(Function&& function,  // NOLINT(google-explicit-constructor)
                Origin origin = Origin::here()) {
     using Stored = std::decay_t<Function>;
-    if constexpr (requires(const Stored& f) { f == nullptr; }) {
+    if constexpr (!std::is_function_v<std::remove_reference_t<Function>> &&
+                  requires(const Stored& f) { f == nullptr; }) {
       if (function == nullptr) {
         return;
       }

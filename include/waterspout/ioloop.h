@@ -20,6 +20,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "waterspout/callback.h"
@@ -34,6 +35,7 @@ namespace waterspout {
 
 namespace detail {
 class LoopCore;
+class SyncRun;
 class TimeoutQueue;
 }  // namespace detail
 
@@ -139,6 +141,7 @@ class WATERSPOUT_API IOLoop {
   ///
   /// Lifetime: `base` outlives the loop; neither thread support nor log hooks
   ///   nor signal handlers of libevent are touched.
+  /// Thread: the one that dispatches the base.
   explicit IOLoop(event_base* base);
   IOLoop(event_base* base, Options options);
 
@@ -203,8 +206,20 @@ class WATERSPOUT_API IOLoop {
   ///   (zero or less: none), and std::logic_error as start() does, or if the
   ///   loop was stopped before `done` was called.
   /// Tornado: run_sync(func, timeout), with a callback for the Future.
-  void run_sync(Callback<void(std::function<void()> done)> function,
-                Duration timeout = Duration::zero());
+  template <class Function>
+  requires std::is_invocable_v < std::decay_t<Function>
+  &, std::function < void() >>
+         void run_sync(Function&& function, Duration timeout = Duration::zero(),
+                       Origin origin = Origin::here()) {
+    const std::shared_ptr<detail::SyncRun> run = make_sync_run();
+    Callback<void(std::function<void()>)> inside;
+    {
+      const ExceptionStackContext guard(exceptions_of(run));
+      inside = stack_context::wrap<void(std::function<void()>)>(
+          std::forward<Function>(function), origin);
+    }
+    finish_sync_run(*run, std::move(inside), timeout);
+  }
 
   /// Queues `callback` for the next turn. First added, first run.
   ///
@@ -375,6 +390,12 @@ class WATERSPOUT_API IOLoop {
                                        origin);
   }
 
+  std::shared_ptr<detail::SyncRun> make_sync_run();
+  static ExceptionStackContext::Handler exceptions_of(
+      const std::shared_ptr<detail::SyncRun>& run);
+  void finish_sync_run(detail::SyncRun& run,
+                       Callback<void(std::function<void()>)> function,
+                       Duration timeout);
   bool add_from_signal(Callback<void()> callback) noexcept;
   void add_file_handler(int fd, Events events, HandlerCallback callback,
                         std::function<void()> close);

@@ -234,6 +234,8 @@ template <class Signature = void(), class Function>
   if constexpr (std::is_same_v<std::remove_cvref_t<Function>,
                                Callback<Signature>>) {
     return std::forward<Function>(function);
+  } else if constexpr (std::is_null_pointer_v<std::remove_cvref_t<Function>>) {
+    return nullptr;
   } else {
     return Callback<Signature>(std::forward<Function>(function), origin);
   }

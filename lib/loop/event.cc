@@ -85,6 +85,9 @@ std::error_code Event::add() noexcept {
   if (added_) {
     return {};
   }
+  if (::event_get_fd(event_.get()) < 0) {
+    return errno_code(EBADF);  // which libevent would take for a timer
+  }
   errno = 0;
   if (::event_add(event_.get(), nullptr) != 0) {
     return errno_code(errno != 0 ? errno : EINVAL);

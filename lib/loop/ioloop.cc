@@ -102,61 +102,6 @@ void IOLoop::start() {
 
 void IOLoop::stop() { core_->stop(); }
 
-void IOLoop::run_sync(Callback<void(std::function<void()>)> function,
-                      Duration timeout) {
-  struct Outcome {
-    bool done = false;
-    bool timed_out = false;
-    bool ended = false;
-    std::exception_ptr exception;
-  };
-  if (!function) {
-    throw std::invalid_argument("run_sync: function: is empty");
-  }
-  const auto outcome = std::make_shared<Outcome>();
-  auto finish = [this, outcome] {
-    if (!std::exchange(outcome->ended, true)) {
-      stop();
-    }
-  };
-  auto fail = [outcome, finish](std::exception_ptr exception) {
-    if (outcome->ended) {
-      return false;
-    }
-    outcome->exception = std::move(exception);
-    finish();
-    return true;
-  };
-  auto done = [outcome, finish] {
-    outcome->done = outcome->done || !outcome->ended;
-    finish();
-  };
-  TimeoutHandle limit;
-  if (timeout > Duration::zero()) {
-    const NullContext outside;
-    limit = call_later(timeout, [outcome, finish] {
-      outcome->timed_out = true;
-      finish();
-    });
-  }
-  add_callback([&function, fail, done] {
-    run_with_stack_context<ExceptionStackContext>(
-        fail, [&] { function(std::function<void()>(done)); });
-  });
-  start();
-  outcome->ended = true;
-  remove_timeout(limit);
-  if (outcome->exception) {
-    std::rethrow_exception(outcome->exception);
-  }
-  if (outcome->timed_out) {
-    throw TimeoutError("run_sync: not done in time");
-  }
-  if (!outcome->done) {
-    throw std::logic_error("run_sync: the loop was stopped before it was done");
-  }
-}
-
 void IOLoop::add_callback(Callback<void()> callback) {
   core_->add_callback(std::move(callback));
 }

@@ -56,6 +56,7 @@ LoopCore::LoopCore(IOLoop& loop, event_base* base, Clock clock, Logger logger)
       clock_(std::move(clock)),
       logger_(std::move(logger)),
       made_in_(::getpid()),
+      made_on_(std::this_thread::get_id()),
       base_of_(made_in_),
       base_(base != nullptr ? base : make_base(), BaseDeleter{base == nullptr}),
       handlers_(*this),
@@ -117,7 +118,7 @@ void LoopCore::run() {
 
 void LoopCore::stop() noexcept {
   stop_requested_ = true;
-  if (!in_turn() && waker_) {
+  if (!in_turn()) {
     waker_->wake();
   }
 }
@@ -181,7 +182,7 @@ void LoopCore::release_everything(bool close_fds) noexcept {
   { const std::vector<Callback<void()>> dying = timeouts_.clear(); }
   handlers_.close(close_fds);
   signals_.close();
-  waker_.reset();
+  waker_->stop();
   timer_.reset();
   base_.reset();
 }
@@ -194,6 +195,16 @@ void LoopCore::add_callback(Callback<void()> callback) {
   if (in_turn()) {
     callbacks_.add_in_turn(std::move(callback));
   } else if (callbacks_.add_from_any_thread(std::move(callback))) {
+    wake();
+  }
+}
+
+// The waker does not keep a borrowed base from ending its loop, as the timer
+// does, which only the loop's thread may touch.
+void LoopCore::wake() noexcept {
+  if (borrowed() && !closed() && std::this_thread::get_id() == made_on_) {
+    arm_timer_for(TimePoint::min());
+  } else {
     waker_->wake();
   }
 }
@@ -224,6 +235,9 @@ TimeoutHandle LoopCore::call_at(TimePoint deadline, Callback<void()> callback) {
 
 void LoopCore::remove_timeout(TimeoutHandle timeout) noexcept {
   const Callback<void()> dying = timeouts_.remove(timeout);
+  if (!in_turn()) {
+    arm_timer();
+  }
 }
 
 bool LoopCore::move_timeout(TimeoutHandle timeout, TimePoint deadline) {
@@ -301,25 +315,29 @@ void LoopCore::finish_turn() noexcept {
   arm_timer();
 }
 
-// Armed only when it would fire too late: a timer that fires early costs one
-// turn, and idle timeouts that move with every message would pay each time.
 void LoopCore::arm_timer() noexcept {
   if (closed()) {
     return;
   }
-  TimePoint wanted = TimePoint::min();
-  if (!callbacks_.wants_turn() && tasks_.empty()) {
-    const std::optional<TimePoint> deadline = timeouts_.next_deadline();
-    if (!deadline) {
-      return;
-    }
-    wanted = *deadline;
+  if (callbacks_.wants_turn() || !tasks_.empty()) {
+    arm_timer_for(TimePoint::min());
+  } else if (const auto deadline = timeouts_.next_deadline()) {
+    arm_timer_for(*deadline);
+  } else if (armed_for_ && borrowed()) {
+    // Or the base's loop would wait for nothing before it ends.
+    armed_for_.reset();
+    timer_->remove();
   }
+}
+
+// Armed only when it would fire too late: a timer that fires early costs one
+// turn, and idle timeouts that move with every message would pay each time.
+void LoopCore::arm_timer_for(TimePoint wanted) noexcept {
   if (armed_for_ && *armed_for_ <= wanted) {
     return;
   }
   armed_for_ = wanted;
-  if (!base_.get_deleter().owned) {
+  if (borrowed()) {
     // A borrowed base may add the delay to a clock that it read long ago.
     ::event_base_update_cache_time(base());
   }

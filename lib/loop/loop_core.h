@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include <sys/types.h>
@@ -159,13 +160,19 @@ class LoopCore {
   bool poll_base(int flags);
   void run_phase() noexcept;
   void finish_turn() noexcept;
+  void wake() noexcept;
   void arm_timer() noexcept;
+  void arm_timer_for(TimePoint wanted) noexcept;
+  [[nodiscard]] bool borrowed() const noexcept {
+    return !base_.get_deleter().owned;
+  }
   void release_everything(bool close_fds) noexcept;
 
   IOLoop& loop_;
   const Clock clock_;
   Logger logger_;
   const pid_t made_in_;
+  const std::thread::id made_on_;
   pid_t base_of_;  // the process that the base's epoll set belongs to
   std::unique_ptr<event_base, BaseDeleter> base_;
   ChunkPool chunks_;

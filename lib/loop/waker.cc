@@ -26,9 +26,9 @@ UniqueFd make_eventfd() {
 Waker::Waker(detail::LoopCore& core, Event::Handler handler, void* object)
     : fd_(make_eventfd()),
       edge_triggered_(
-          (::event_base_get_features(core.base()) & EV_FEATURE_ET) != 0),
-      event_(core, Event::Waker{}, fd_.get(), handler, object) {
-  if (const std::error_code error = event_.add()) {
+          (::event_base_get_features(core.base()) & EV_FEATURE_ET) != 0) {
+  event_.emplace(core, Event::Waker{}, fd_.get(), handler, object);
+  if (const std::error_code error = event_->add()) {
     throw_errno(error.value(), "IOLoop", "poll eventfd");
   }
 }

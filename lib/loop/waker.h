@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <optional>
+
 #include "base/unique_fd.h"
 #include "loop/event.h"
 
@@ -22,12 +24,15 @@ class Waker {
   /// To be called by the handler.
   void woken() const noexcept;
 
+  /// Leaves the loop; wake() does nothing more, and is still safe.
+  void stop() noexcept { event_.reset(); }
+
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
  private:
   UniqueFd fd_;
   bool edge_triggered_;
-  Event event_;  // last: removed before its descriptor is closed
+  std::optional<Event> event_;  // removed before its descriptor is closed
 };
 
 }  // namespace waterspout

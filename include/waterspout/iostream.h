@@ -285,8 +285,8 @@ class WATERSPOUT_API IOStream : public BaseIOStream {
   [[nodiscard]] Address local_address() const;
   [[nodiscard]] Address peer_address() const;
 
- private:
-  using BaseIOStream::BaseIOStream;
+ protected:
+  explicit IOStream(std::unique_ptr<detail::StreamCore> core) noexcept;
 };
 
 }  // namespace waterspout

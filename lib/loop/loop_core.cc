@@ -271,7 +271,6 @@ std::span<char> LoopCore::scratch() {
 
 void LoopCore::on_timer(void* object, IOLoop::Events /*ready*/) noexcept {
   LoopCore& core = *static_cast<LoopCore*>(object);
-  core.armed_for_.reset();
   core.run_phase();
 }
 
@@ -280,10 +279,13 @@ void LoopCore::on_timer(void* object, IOLoop::Events /*ready*/) noexcept {
 void LoopCore::on_wake(void* object, IOLoop::Events /*ready*/) noexcept {
   LoopCore& core = *static_cast<LoopCore*>(object);
   core.waker_->woken();
+  core.armed_for_ = TimePoint::min();
   core.timer_->activate();
 }
 
 void LoopCore::run_phase() noexcept {
+  armed_for_.reset();
+  in_phase_ = true;
   signals_.run_pending();
   callbacks_.begin_batch();
   if (timeouts_.size() != 0) {
@@ -299,7 +301,8 @@ void LoopCore::run_phase() noexcept {
 }
 
 // Tasks that these tasks post wait for the next turn, before which the
-// descriptors are polled.
+// descriptors are polled; so do callbacks that a phase has added. Those that a
+// handler has added get their phase at the end of this pass.
 void LoopCore::finish_turn() noexcept {
   ++turns_;
   if (!tasks_.empty()) {
@@ -312,7 +315,13 @@ void LoopCore::finish_turn() noexcept {
   while (LoopClient* const client = outputs_.pop_front()) {
     client->send_gathered();
   }
-  arm_timer();
+  if (!std::exchange(in_phase_, false) && callbacks_.wants_turn() &&
+      armed_for_ != TimePoint::min()) {
+    armed_for_ = TimePoint::min();
+    timer_->activate();
+  } else {
+    arm_timer();
+  }
 }
 
 void LoopCore::arm_timer() noexcept {

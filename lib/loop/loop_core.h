@@ -190,7 +190,8 @@ class LoopCore {
   std::optional<TimePoint> armed_for_;  // TimePoint::min(): the next pass
 
   Phase phase_ = Phase::idle;
-  bool leaving_ = false;  // a phase has run since stop() was asked for
+  bool leaving_ = false;   // a phase has run since stop() was asked for
+  bool in_phase_ = false;  // this turn has run one
   std::atomic<bool> stop_requested_ = false;
   Duration slow_threshold_ = Duration::zero();
   std::uint64_t turns_ = 0;

@@ -17,6 +17,13 @@ namespace {
 
 using Start = detail::StreamCore::Start;
 
+/// What the constructor's protection would keep from std::make_shared.
+class OwnedStream final : public IOStream {
+ public:
+  explicit OwnedStream(std::unique_ptr<detail::StreamCore> core) noexcept
+      : IOStream(std::move(core)) {}
+};
+
 void set_flag(int fd, int get, int set, int flag) {
   const int flags = ::fcntl(fd, get);
   const bool done = flags >= 0 && ((flags & flag) != 0 ||
@@ -58,11 +65,14 @@ Address name_or_none(int fd, Address (*name_of)(int)) {
 
 }  // namespace
 
+IOStream::IOStream(std::unique_ptr<detail::StreamCore> core) noexcept
+    : BaseIOStream(std::move(core)) {}
+
 std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, Options options) {
   auto core = std::make_unique<detail::StreamCore>(
       loop.core(), std::make_unique<SocketTransport>(), Start::unconnected,
       options);
-  return std::shared_ptr<IOStream>(new IOStream(std::move(core)));
+  return std::make_shared<OwnedStream>(std::move(core));
 }
 
 std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, int fd,
@@ -75,7 +85,7 @@ std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, int fd,
   auto core = std::make_unique<detail::StreamCore>(
       loop.core(), std::make_unique<SocketTransport>(std::move(owned)), start,
       options);
-  return std::shared_ptr<IOStream>(new IOStream(std::move(core)));
+  return std::make_shared<OwnedStream>(std::move(core));
 }
 
 void IOStream::connect(const Address& address, ConnectCallback callback) {

@@ -54,7 +54,9 @@ class ReadRequest {
   [[nodiscard]] std::size_t missing(std::size_t buffered) const noexcept;
 
   /// A piece of `size` bytes goes to the streaming callback.
-  void count_piece(std::size_t size) noexcept { count_ -= size; }
+  void count_piece(std::size_t size) noexcept {
+    count_ -= kind_ == Kind::bytes ? size : 0;
+  }
 
   /// True if the read completes whether or not anything is unread.
   [[nodiscard]] bool needs_nothing() const noexcept {

@@ -358,6 +358,7 @@ void StreamCore::shut(std::error_code error,
   loop_->count_stream(false);
   const std::unique_ptr<Connecting> dropped = std::move(connecting_);
   write_.drop_unsent_completions();
+  drop_unsatisfied_read();
   settle_outside();
 }
 
@@ -397,8 +398,7 @@ void StreamCore::loop_closed() noexcept {
   write_.clear();
   write_.drop_completions();
   const auto connecting = std::move(connecting_);
-  const auto streaming = read_.take_streaming_callback();
-  const auto read = read_.finish();
+  drop_read();
   const auto close_callback = std::move(close_callback_);
 }
 

@@ -133,9 +133,12 @@ class StreamCore final : public LoopClient {
   // stream_reading.cc
   void check_can_read(const char* operation, bool has_callback) const;
   void read_started();
+  void drop_unsatisfied_read() noexcept;
+  void drop_read() noexcept;
   void receive_input();
   [[nodiscard]] bool wants_input() const noexcept;
   bool receive_once();
+  [[nodiscard]] std::span<char> input_room(bool direct, std::size_t missing);
   void store_incoming();
   [[nodiscard]] ReadRequest::Verdict search();
   bool deliver_read();

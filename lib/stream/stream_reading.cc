@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -77,17 +78,33 @@ void StreamCore::read_until_close(BaseIOStream::ReadUntilCloseOptions options,
 // then a read that it cannot satisfy is refused here and now.
 void StreamCore::read_started() {
   if (closed()) {
-    store_incoming();
-    const auto kind =
-        loop_ != nullptr ? search().kind : ReadRequest::Verdict::Kind::more;
-    if (kind != ReadRequest::Verdict::Kind::found) {
-      const char* const operation = read_.operation();
-      const auto streaming = read_.take_streaming_callback();
-      const auto dropped = read_.finish();
+    const char* const operation = read_.operation();
+    drop_unsatisfied_read();
+    if (!read_.pending()) {
       throw StreamClosedError(operation, "stream", error());
     }
   }
   settle_outside();
+}
+
+// On a closed stream: nothing more can come.
+void StreamCore::drop_unsatisfied_read() noexcept {
+  bool satisfied = false;
+  try {
+    satisfied = read_.pending() && loop_ != nullptr &&
+                search().kind == ReadRequest::Verdict::Kind::found;
+  } catch (const std::bad_alloc&) {
+    satisfied = false;
+  }
+  if (!satisfied) {
+    drop_read();
+  }
+}
+
+// Out of the stream first: destroying a callback may run user code.
+void StreamCore::drop_read() noexcept {
+  const auto streaming = read_.take_streaming_callback();
+  const auto callback = read_.finish();
 }
 
 bool StreamCore::wants_input() const noexcept {
@@ -96,8 +113,14 @@ bool StreamCore::wants_input() const noexcept {
 }
 
 void StreamCore::receive_input() {
+  // A read that the buffer satisfies, and that waits for its turn, comes first.
+  if (static_cast<const TaskHook&>(*this).linked()) {
+    deliver();
+  }
   if (!wants_input()) {
-    readable_->remove();
+    if (readable_) {
+      readable_->remove();
+    }
     return;
   }
   // A short read has drained the socket, and a result leaves the rest to the
@@ -110,17 +133,24 @@ void StreamCore::receive_input() {
   deliver();
 }
 
-// Into the loop's scratch buffer, or straight into the read buffer where many
-// bytes are wanted in one piece. True if there may be more.
+// Where the next bytes go: into the loop's scratch buffer, or straight into the
+// read buffer where many bytes are wanted in one piece. Never more than
+// max_buffer_size allows, but for the one byte that shows that it is passed.
+std::span<char> StreamCore::input_room(bool direct, std::size_t missing) {
+  const std::size_t allowed =
+      std::max(options_.max_buffer_size - unread_.size(), std::size_t{1});
+  if (!direct) {
+    return loop_->scratch().first(std::min(options_.read_chunk_size, allowed));
+  }
+  const std::size_t more = std::min({missing, kDirectRoom, allowed});
+  return unread_.make_contiguous(unread_.size() + more).first(more);
+}
+
+// True if there may be more.
 bool StreamCore::receive_once() {
   const std::size_t missing = read_.missing(unread_.size());
   const bool direct = missing >= kDirectAtLeast;
-  std::span<char> room = loop_->scratch().first(options_.read_chunk_size);
-  if (direct) {
-    const std::size_t more = std::min(missing, kDirectRoom);
-    room = unread_.make_contiguous(unread_.size() + more);
-    room = room.first(std::min(room.size(), missing));
-  }
+  const std::span<char> room = input_room(direct, missing);
   const Transfer received = transport_->read(room);
   switch (received.outcome) {
     case Transfer::Outcome::done:
@@ -128,6 +158,10 @@ bool StreamCore::receive_once() {
         unread_.commit(received.bytes);
       } else {
         incoming_ = {room.data(), received.bytes};
+      }
+      if (unread_bytes() > options_.max_buffer_size) {
+        drop_read();
+        fail("read", StreamErrc::read_buffer_full);
       }
       deliver();
       store_incoming();
@@ -139,7 +173,10 @@ bool StreamCore::receive_once() {
       fail("read", received.error);
       return false;
     case Transfer::Outcome::would_block:
-      return false;
+      break;
+  }
+  if (unread_.empty()) {
+    unread_.clear();  // the room that was made
   }
   return false;
 }
@@ -148,9 +185,6 @@ bool StreamCore::receive_once() {
 void StreamCore::store_incoming() {
   unread_.append(incoming_);
   incoming_ = {};
-  if (unread_.size() > options_.max_buffer_size && open()) {
-    fail("read", StreamErrc::read_buffer_full);
-  }
 }
 
 ReadRequest::Verdict StreamCore::search() {
@@ -182,10 +216,6 @@ bool StreamCore::deliver_read() {
     case ReadRequest::Verdict::Kind::too_costly:
       refuse_read(verdict.kind);
       break;
-  }
-  if (closed()) {
-    const auto streaming = read_.take_streaming_callback();
-    const auto dropped = read_.finish();
   }
   return false;
 }

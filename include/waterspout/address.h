@@ -50,6 +50,10 @@ class WATERSPOUT_API Address {
   /// AF_INET, AF_INET6, AF_UNIX or AF_UNSPEC.
   [[nodiscard]] int family() const noexcept;
 
+  /// True if it names an endpoint: a socketpair's ends and unbound Unix sockets
+  /// have no names.
+  [[nodiscard]] bool named() const noexcept;
+
   /// The port, 0 where the family has none.
   [[nodiscard]] std::uint16_t port() const noexcept;
 

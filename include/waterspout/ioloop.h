@@ -19,6 +19,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -136,8 +137,9 @@ class WATERSPOUT_API IOLoop {
   /// A loop on `base`, which somebody else owns and may go on dispatching; that
   /// runs this loop too, and start() is not needed then. All that the library
   /// puts on the base are ordinary events, which are gone when the loop is.
-  /// They keep event_base_dispatch from returning only while something is
-  /// pending: a callback, a timeout, a handler, a stream's operation.
+  /// They keep event_base_dispatch from returning while something is pending: a
+  /// callback, a timeout, a handler, a stream's operation, or an open stream
+  /// that has been read from.
   ///
   /// Lifetime: `base` outlives the loop; neither thread support nor log hooks
   ///   nor signal handlers of libevent are touched.
@@ -238,7 +240,8 @@ class WATERSPOUT_API IOLoop {
   }
 
   /// As spawn_callback, for signal handlers: takes no lock, and allocates
-  /// nothing if `function` fits a Callback and is no Callback already.
+  /// nothing if `function` fits a Callback without allocating and asynchronous
+  /// backtraces are off on the thread.
   ///
   /// Returns false, and drops the callback, if 64 are waiting already.
   /// Thread: any, and signal handlers on any.
@@ -315,15 +318,21 @@ class WATERSPOUT_API IOLoop {
   /// handler, whose callback is then destroyed after it has returned.
   void remove_handler(int fd) noexcept;
 
-  /// Calls `callback(signum)` on the loop, outside every context, when the
-  /// process gets the signal. Signals that arrive faster than the loop turns
-  /// are told once. The old disposition comes back when the handler is removed
-  /// or the loop is closed.
+  /// Calls `callback(signum)` on the loop when the process gets the signal,
+  /// outside every context (what is a Callback already keeps its own). Signals
+  /// that arrive faster than the loop turns are told once. The old disposition
+  /// comes back when the handler is removed or the loop is closed.
   ///
   /// Errors: throws std::invalid_argument for an empty callback or a signal
   ///   that cannot be caught; std::logic_error if any loop of the process
   ///   handles it already, or this loop is closed.
-  void add_signal_handler(int signum, Callback<void(int signum)> callback);
+  template <class Function>
+  void add_signal_handler(int signum, Function&& callback,
+                          Origin origin = Origin::here()) {
+    add_handler_of_signal(
+        signum,
+        capture_nothing<void(int)>(std::forward<Function>(callback), origin));
+  }
 
   /// Does nothing if this loop does not handle the signal.
   void remove_signal_handler(int signum) noexcept;
@@ -383,11 +392,12 @@ class WATERSPOUT_API IOLoop {
  private:
   friend class detail::LoopCore;
 
-  template <class Function>
-  static Callback<void()> capture_nothing(Function&& function, Origin origin) {
+  template <class Signature = void(), class Function>
+  static Callback<Signature> capture_nothing(Function&& function,
+                                             Origin origin) {
     const NullContext outside;
-    return stack_context::wrap<void()>(std::forward<Function>(function),
-                                       origin);
+    return stack_context::wrap<Signature>(std::forward<Function>(function),
+                                          origin);
   }
 
   std::shared_ptr<detail::SyncRun> make_sync_run();
@@ -397,6 +407,7 @@ class WATERSPOUT_API IOLoop {
                        Callback<void(std::function<void()>)> function,
                        Duration timeout);
   bool add_from_signal(Callback<void()> callback) noexcept;
+  void add_handler_of_signal(int signum, Callback<void(int)> callback);
   void add_file_handler(int fd, Events events, HandlerCallback callback,
                         std::function<void()> close);
 
@@ -449,14 +460,18 @@ template <class FileObject>
 void IOLoop::add_handler(
     std::shared_ptr<FileObject> file, Events events,
     Callback<void(const std::shared_ptr<FileObject>&, Events)> callback) {
+  if (file == nullptr || !callback) {
+    throw std::invalid_argument("add_handler: file or callback: is empty");
+  }
   const int fd = file->fileno();
+  const Origin origin = callback.origin();
   const NullContext outside;  // the callback brings its own
-  add_file_handler(
-      fd, events,
-      [file, callback = std::move(callback)](int, Events ready) mutable {
-        callback(file, ready);
-      },
-      [file] { file->close(); });
+  auto handler = [file, callback = std::move(callback)](int /*fd*/,
+                                                        Events ready) mutable {
+    callback(file, ready);
+  };
+  add_file_handler(fd, events, HandlerCallback(std::move(handler), origin),
+                   [file] { file->close(); });
 }
 
 }  // namespace waterspout

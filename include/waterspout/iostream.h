@@ -51,7 +51,9 @@ class StreamCore;
 
 /// What every kind of stream has in common: the buffers and the operations.
 ///
-/// Life: constructed -> (IOStream: connecting ->) open -> closed.
+/// Life: constructed -> (IOStream: connecting ->) open -> closed. When its loop
+/// closes, the stream closes with StreamErrc::loop_closed and drops its
+/// callbacks and data; every read and write then throws StreamClosedError.
 ///
 /// Data comes to callbacks as a std::string_view that lives until the callback
 /// returns, whatever the callback does: close the stream, start the next read,
@@ -182,7 +184,8 @@ class WATERSPOUT_API BaseIOStream
 
   /// Called once when the stream has closed, for whatever reason, after all its
   /// other callbacks; error() tells why. A null callback takes it back. On a
-  /// stream that has closed already it is called too, once.
+  /// stream that has closed already it is called too, once. (Where the loop is
+  /// gone nobody can call it: it is dropped.)
   ///
   /// With a close callback, a stream notices also while no read is pending that
   /// the peer has closed, unless unread data is buffered; without one it does

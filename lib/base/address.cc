@@ -197,6 +197,10 @@ int Address::family() const noexcept {
   return load<sa_family_t>(bytes_);
 }
 
+bool Address::named() const noexcept {
+  return family() == AF_UNIX ? size_ > kPathOffset : family() != AF_UNSPEC;
+}
+
 std::uint16_t Address::port() const noexcept {
   if (family() == AF_INET) {
     return ntohs(load<sockaddr_in>(bytes_).sin_port);

@@ -7,6 +7,8 @@
 
 #include <unistd.h>
 
+#include "waterspout/error.h"
+
 namespace waterspout {
 namespace {
 
@@ -32,6 +34,15 @@ void write_to_standard_error(const LogRecord& record) {
       ::write(STDERR_FILENO, line.data(), line.size());
 }
 
+// A record is one line, whatever a peer or an exception has put into it.
+void append_line(std::string& line, std::string_view message) {
+  for (const char byte : message) {
+    const bool control =
+        static_cast<unsigned char>(byte) < 0x20 || byte == 0x7f;
+    line += control ? escape_bytes({&byte, 1}) : std::string(1, byte);
+  }
+}
+
 }  // namespace
 
 std::string format_log_record(const LogRecord& record,
@@ -52,7 +63,8 @@ std::string format_log_record(const LogRecord& record,
   std::string line(prefix.data());
   line.append(module_of(record.origin)).append(":");
   line += std::to_string(record.origin.line()) + "] ";
-  return line.append(record.message);
+  append_line(line, record.message);
+  return line;
 }
 
 Logger::Logger(Function function, LogLevel level)

@@ -36,8 +36,11 @@ class CallbackQueue {
   /// The batch's next callback; empty at its end.
   Callback<void()> take();
 
-  /// True if add_in_turn has added what no batch has taken yet.
-  [[nodiscard]] bool wants_turn() const noexcept { return !queued_.empty(); }
+  /// True if something was added that no batch has taken yet; what signals
+  /// have added is not seen here.
+  [[nodiscard]] bool wants_turn() const noexcept {
+    return !queued_.empty() || remote_waiting_.load(std::memory_order_relaxed);
+  }
 
   /// How many are queued. Thread: the loop's.
   [[nodiscard]] std::size_t size();

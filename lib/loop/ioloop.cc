@@ -10,6 +10,7 @@
 #include "waterspout/error.h"
 
 #include "loop/loop_core.h"
+#include "loop/time_math.h"
 
 namespace waterspout {
 namespace {
@@ -30,12 +31,6 @@ class CurrentLoop {
  private:
   IOLoop* const previous_;
 };
-
-// time() + delay without overflow.
-TimePoint after(TimePoint now, Duration delay) {
-  const auto room = TimePoint::max() - now;
-  return delay < room ? now + delay : TimePoint::max();
-}
 
 }  // namespace
 
@@ -115,7 +110,7 @@ TimeoutHandle IOLoop::call_at(TimePoint deadline, Callback<void()> callback) {
 }
 
 TimeoutHandle IOLoop::call_later(Duration delay, Callback<void()> callback) {
-  return core_->call_at(after(time(), delay), std::move(callback));
+  return core_->call_at(later(time(), delay), std::move(callback));
 }
 
 void IOLoop::remove_timeout(TimeoutHandle timeout) noexcept {
@@ -144,7 +139,7 @@ void IOLoop::update_handler(int fd, Events events) {
 
 void IOLoop::remove_handler(int fd) noexcept { core_->handlers().remove(fd); }
 
-void IOLoop::add_signal_handler(int signum, Callback<void(int)> callback) {
+void IOLoop::add_handler_of_signal(int signum, Callback<void(int)> callback) {
   core_->add_signal_handler(signum, std::move(callback));
 }
 

@@ -1,16 +1,10 @@
 #include "loop/loop_core.h"
 
-#include <cerrno>
 #include <stdexcept>
 #include <utility>
 
-#include <unistd.h>
-
-#include <event2/event.h>
-
 #include "waterspout/error.h"
 
-#include "base/throw_errno.h"
 #include "context/backtrace.h"
 
 namespace waterspout::detail {
@@ -22,46 +16,16 @@ constexpr std::size_t kScratchSize = 65536;
 [[gnu::tls_model(
     "initial-exec")]] constinit thread_local LoopCore* current_turn = nullptr;
 
-// Only epoll: without a descriptor for it libevent would quietly fall back to
-// poll(2), which is slow with many descriptors and polls closed ones for ever.
-event_base* make_base() {
-  const std::unique_ptr<event_config, void (*)(event_config*)> config(
-      ::event_config_new(), ::event_config_free);
-  if (!config) {
-    throw std::bad_alloc();
-  }
-  ::event_config_avoid_method(config.get(), "poll");
-  ::event_config_avoid_method(config.get(), "select");
-  ::event_config_set_flag(config.get(), EVENT_BASE_FLAG_NOLOCK |
-                                            EVENT_BASE_FLAG_IGNORE_ENV |
-                                            EVENT_BASE_FLAG_NO_CACHE_TIME);
-  errno = 0;
-  event_base* const base = ::event_base_new_with_config(config.get());
-  if (base == nullptr) {
-    throw_errno(errno != 0 ? errno : ENOMEM, "IOLoop", "event_base");
-  }
-  return base;
-}
-
 }  // namespace
-
-void LoopCore::BaseDeleter::operator()(event_base* base) const noexcept {
-  if (owned) {
-    ::event_base_free(base);
-  }
-}
 
 LoopCore::LoopCore(IOLoop& loop, event_base* base, Clock clock, Logger logger)
     : loop_(loop),
       clock_(std::move(clock)),
       logger_(std::move(logger)),
-      made_in_(::getpid()),
-      made_on_(std::this_thread::get_id()),
-      base_of_(made_in_),
-      base_(base != nullptr ? base : make_base(), BaseDeleter{base == nullptr}),
+      base_(base),
       handlers_(*this),
       signals_(*this) {
-  timer_.emplace(*this, Event::Timer{}, &LoopCore::on_timer, this);
+  timer_.emplace(*this, &LoopCore::on_timer, this);
   waker_.emplace(*this, &LoopCore::on_wake, this);
 }
 
@@ -84,7 +48,7 @@ void LoopCore::check_can_run() const {
   if (running() || in_turn()) {
     throw std::logic_error("start: the loop is running already");
   }
-  if (::getpid() != made_in_) {
+  if (base_.in_forked_child()) {
     throw std::logic_error(
         "start: the process was forked after the loop was made; make the loop "
         "in the child");
@@ -125,12 +89,12 @@ void LoopCore::stop() noexcept {
 
 // False if the owner of the base has ended its loop.
 bool LoopCore::poll_once() {
-  return clock_.advance ? poll_virtually() : poll_base(EVLOOP_ONCE);
+  return clock_.advance ? poll_virtually() : base_.poll(true);
 }
 
 bool LoopCore::poll_virtually() {
   const std::uint64_t turns_before = turns_;
-  if (!poll_base(EVLOOP_ONCE | EVLOOP_NONBLOCK)) {
+  if (!base_.poll(false)) {
     return false;
   }
   if (turns_ != turns_before) {
@@ -138,7 +102,7 @@ bool LoopCore::poll_virtually() {
   }
   const std::optional<TimePoint> deadline = timeouts_.next_deadline();
   if (!deadline) {
-    return poll_base(EVLOOP_ONCE);
+    return base_.poll(true);
   }
   if (time() < *deadline) {
     clock_.advance(*deadline);
@@ -146,18 +110,6 @@ bool LoopCore::poll_virtually() {
   const Turn turn(*this);
   run_phase();
   return true;
-}
-
-bool LoopCore::poll_base(int flags) {
-  errno = 0;
-  if (::event_base_loop(base(), flags | EVLOOP_NO_EXIT_ON_EMPTY) == -1) {
-    if (errno != 0) {
-      throw_errno(errno, "start", "event_base_loop");
-    }
-    throw std::logic_error("start: the loop's event_base is running already");
-  }
-  return ::event_base_got_break(base()) == 0 &&
-         ::event_base_got_exit(base()) == 0;
 }
 
 void LoopCore::close(bool close_fds) {
@@ -174,7 +126,7 @@ void LoopCore::close(bool close_fds) {
 // Everything dies in a state in which what its destructor calls is harmless:
 // the phase is closed, so nothing new is taken.
 void LoopCore::release_everything(bool close_fds) noexcept {
-  separate_from_parent();
+  base_.separate_from_parent();
   while (LoopClient* const client = clients_.pop_front()) {
     client->loop_closed();
   }
@@ -202,8 +154,8 @@ void LoopCore::add_callback(Callback<void()> callback) {
 // The waker does not keep a borrowed base from ending its loop, as the timer
 // does, which only the loop's thread may touch.
 void LoopCore::wake() noexcept {
-  if (borrowed() && !closed() && std::this_thread::get_id() == made_on_) {
-    arm_timer_for(TimePoint::min());
+  if (base_.borrowed() && base_.on_own_thread() && !closed()) {
+    timer_->fire_next(base_);
   } else {
     waker_->wake();
   }
@@ -279,12 +231,11 @@ void LoopCore::on_timer(void* object, IOLoop::Events /*ready*/) noexcept {
 void LoopCore::on_wake(void* object, IOLoop::Events /*ready*/) noexcept {
   LoopCore& core = *static_cast<LoopCore*>(object);
   core.waker_->woken();
-  core.armed_for_ = TimePoint::min();
-  core.timer_->activate();
+  core.timer_->fire_now();
 }
 
 void LoopCore::run_phase() noexcept {
-  armed_for_.reset();
+  timer_->fired();
   in_phase_ = true;
   signals_.run_pending();
   callbacks_.begin_batch();
@@ -315,10 +266,8 @@ void LoopCore::finish_turn() noexcept {
   while (LoopClient* const client = outputs_.pop_front()) {
     client->send_gathered();
   }
-  if (!std::exchange(in_phase_, false) && callbacks_.wants_turn() &&
-      armed_for_ != TimePoint::min()) {
-    armed_for_ = TimePoint::min();
-    timer_->activate();
+  if (!std::exchange(in_phase_, false) && callbacks_.wants_turn()) {
+    timer_->fire_now();
   } else {
     arm_timer();
   }
@@ -329,48 +278,34 @@ void LoopCore::arm_timer() noexcept {
     return;
   }
   if (callbacks_.wants_turn() || !tasks_.empty()) {
-    arm_timer_for(TimePoint::min());
+    timer_->fire_next(base_);
   } else if (const auto deadline = timeouts_.next_deadline()) {
-    arm_timer_for(*deadline);
-  } else if (armed_for_ && borrowed()) {
+    if (!timer_->fires_by(*deadline)) {
+      timer_->fire_by(*deadline, time(), base_);
+    }
+  } else if (base_.borrowed()) {
     // Or the base's loop would wait for nothing before it ends.
-    armed_for_.reset();
-    timer_->remove();
+    timer_->disarm();
   }
-}
-
-// Armed only when it would fire too late: a timer that fires early costs one
-// turn, and idle timeouts that move with every message would pay each time.
-void LoopCore::arm_timer_for(TimePoint wanted) noexcept {
-  if (armed_for_ && *armed_for_ <= wanted) {
-    return;
-  }
-  armed_for_ = wanted;
-  if (borrowed()) {
-    // A borrowed base may add the delay to a clock that it read long ago.
-    ::event_base_update_cache_time(base());
-  }
-  const TimePoint now = time();
-  timer_->add_timer(wanted <= now ? Duration::zero() : wanted - now);
 }
 
 void LoopCore::report(const std::exception_ptr& exception,
                       const char* operation, Origin origin,
                       const ContextLink* context) noexcept {
   try {
-    loop_.handle_callback_exception(
-        {exception, operation, origin, describe_backtrace(context)});
+    const CallbackFailure failure{exception, operation, origin,
+                                  describe_backtrace(context)};
+    try {
+      loop_.handle_callback_exception(failure);
+    } catch (...) {
+      logger_.log(LogLevel::error, LogCategory::application,
+                  "handle_callback_exception threw " +
+                      describe_exception(std::current_exception()) +
+                      ", told of: " + failure.to_string());
+    }
   } catch (...) {
     logger_.log(LogLevel::error, LogCategory::application,
-                "handle_callback_exception threw");
-  }
-}
-
-void LoopCore::separate_from_parent() noexcept {
-  const pid_t here = ::getpid();
-  if (base_of_ != here) {
-    base_of_ = here;
-    ::event_reinit(base());
+                "an exception in a callback cannot be told: out of memory");
   }
 }
 
@@ -394,7 +329,8 @@ LoopCore::SlowCallbackWatch::SlowCallbackWatch(LoopCore& core,
                                                const char* operation,
                                                Origin origin) noexcept
     : core_(core), operation_(operation), origin_(origin) {
-  if (core_.slow_threshold_ > Duration::zero()) {
+  // The library's own callbacks have no origin; what they run has.
+  if (core_.slow_threshold_ > Duration::zero() && origin_) {
     began_ = core_.time();
   }
 }

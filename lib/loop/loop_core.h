@@ -7,14 +7,12 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <thread>
 #include <vector>
-
-#include <sys/types.h>
 
 #include "waterspout/ioloop.h"
 
 #include "base/chunk_pool.h"
+#include "loop/base_holder.h"
 #include "loop/callback_queue.h"
 #include "loop/completion_pool.h"
 #include "loop/event.h"
@@ -22,6 +20,7 @@
 #include "loop/loop_client.h"
 #include "loop/signal_handlers.h"
 #include "loop/timeout_queue.h"
+#include "loop/turn_timer.h"
 #include "loop/waker.h"
 
 namespace waterspout::detail {
@@ -114,9 +113,8 @@ class LoopCore {
     }
   }
 
-  /// In a forked child: takes the base out of the epoll set that it shares
-  /// with its parent, whose events would be removed otherwise.
-  void separate_from_parent() noexcept;
+  /// See BaseHolder.
+  void separate_from_parent() noexcept { base_.separate_from_parent(); }
 
   [[nodiscard]] TimePoint time() const;
   [[nodiscard]] event_base* base() const noexcept { return base_.get(); }
@@ -129,11 +127,6 @@ class LoopCore {
 
  private:
   enum class Phase { idle, running, closed };
-
-  struct BaseDeleter {
-    bool owned;
-    void operator()(event_base* base) const noexcept;
-  };
 
   /// Logs a callback that took too long; costs one comparison while off.
   class SlowCallbackWatch {
@@ -157,24 +150,16 @@ class LoopCore {
   void check_can_run() const;
   bool poll_once();
   bool poll_virtually();
-  bool poll_base(int flags);
   void run_phase() noexcept;
   void finish_turn() noexcept;
   void wake() noexcept;
   void arm_timer() noexcept;
-  void arm_timer_for(TimePoint wanted) noexcept;
-  [[nodiscard]] bool borrowed() const noexcept {
-    return !base_.get_deleter().owned;
-  }
   void release_everything(bool close_fds) noexcept;
 
   IOLoop& loop_;
   const Clock clock_;
   Logger logger_;
-  const pid_t made_in_;
-  const std::thread::id made_on_;
-  pid_t base_of_;  // the process that the base's epoll set belongs to
-  std::unique_ptr<event_base, BaseDeleter> base_;
+  BaseHolder base_;
   ChunkPool chunks_;
   CompletionPool completions_;
   std::unique_ptr<char[]> scratch_;
@@ -185,9 +170,8 @@ class LoopCore {
   IntrusiveList<LoopClient, ClientHook> clients_;
   IntrusiveList<LoopClient, TaskHook> tasks_;
   IntrusiveList<LoopClient, OutputHook> outputs_;
-  std::optional<Event> timer_;
+  std::optional<TurnTimer> timer_;
   std::optional<Waker> waker_;
-  std::optional<TimePoint> armed_for_;  // TimePoint::min(): the next pass
 
   Phase phase_ = Phase::idle;
   bool leaving_ = false;   // a phase has run since stop() was asked for

@@ -6,6 +6,7 @@
 #include "waterspout/ioloop.h"
 
 #include "loop/loop_core.h"
+#include "loop/time_math.h"
 
 namespace waterspout {
 
@@ -33,16 +34,19 @@ struct PeriodicCallback::State : std::enable_shared_from_this<State> {
   void advance() {
     const Duration interval = draw_interval();
     const Duration late = std::max(loop.time() - next, Duration::zero());
-    next += (late / interval + 1) * interval;
+    const auto ticks = late / interval + 1;
+    next = ticks > Duration::max() / interval ? TimePoint::max()
+                                              : later(next, ticks * interval);
   }
 
   void schedule() {
     const NullContext outside;  // the callback brings its own
-    timeout = loop.call_at(next, [self = weak_from_this()] {
+    auto tick = [self = weak_from_this()] {
       if (const auto state = self.lock()) {
         state->fire();
       }
-    });
+    };
+    timeout = loop.call_at(next, Callback<void()>(std::move(tick), Origin()));
   }
 
   void fire() {
@@ -94,7 +98,7 @@ void PeriodicCallback::start() {
   }
   state_->running = true;
   ++state_->generation;
-  state_->next = state_->loop.time() + state_->draw_interval();
+  state_->next = later(state_->loop.time(), state_->draw_interval());
   state_->schedule();
 }
 

@@ -16,9 +16,11 @@ class SyncRun : public std::enable_shared_from_this<SyncRun> {
   explicit SyncRun(IOLoop& loop) : loop_(loop) {}
 
   void begin(Function function) {
+    const Origin origin = function.origin();
     function_ = std::move(function);
     const NullContext outside;  // the function brings its own
-    loop_.add_callback([self = shared_from_this()] { self->call(); });
+    auto start = [self = shared_from_this()] { self->call(); };
+    loop_.add_callback(Callback<void()>(std::move(start), origin));
   }
 
   /// False if it is over already.

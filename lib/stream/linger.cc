@@ -28,11 +28,13 @@ class Linger final : public LoopClient,
       throw std::system_error(error, "close: lingering output");
     }
     const NullContext outside;
-    limit_ = core_.call_at(core_.time() + kAtMost, [self = weak_from_this()] {
+    auto too_late = [self = weak_from_this()] {
       if (const auto linger = self.lock()) {
         linger->end();
       }
-    });
+    };
+    limit_ = core_.call_at(core_.time() + kAtMost,
+                           Callback<void()>(std::move(too_late), Origin()));
     core_.add_client(*this);
     self_ = shared_from_this();
   }

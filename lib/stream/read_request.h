@@ -58,6 +58,10 @@ class ReadRequest {
     count_ -= kind_ == Kind::bytes ? size : 0;
   }
 
+  [[nodiscard]] bool until_close() const noexcept {
+    return kind_ == Kind::until_close;
+  }
+
   /// True if the read completes whether or not anything is unread.
   [[nodiscard]] bool needs_nothing() const noexcept {
     return kind_ == Kind::bytes && count_ == 0;

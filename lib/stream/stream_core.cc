@@ -180,7 +180,7 @@ bool StreamCore::has_due() const noexcept {
   const bool readable = read_.pending() && (closed() || unread_bytes() != 0 ||
                                             read_.needs_nothing());
   const bool connected = connecting_ && phase_ != Phase::connecting;
-  return connected || readable || write_.has_done(gathering()) ||
+  return connected || readable || has_written_due() ||
          (closed() && close_callback_);
 }
 
@@ -229,11 +229,16 @@ bool StreamCore::deliver_connected() {
   return true;
 }
 
+// Nothing is written before there is a connection, not even nothing.
+bool StreamCore::has_written_due() const noexcept {
+  return (open() || closed()) && write_.has_done(gathering());
+}
+
 bool StreamCore::deliver_written() {
-  BaseIOStream::WriteCallback callback = write_.take_done(gathering());
-  if (!callback) {
+  if (!has_written_due()) {
     return false;
   }
+  BaseIOStream::WriteCallback callback = write_.take_done();
   call(callback, "write");
   return true;
 }
@@ -302,6 +307,9 @@ void StreamCore::finish_connecting() {
 }
 
 void StreamCore::set_close_callback(BaseIOStream::CloseCallback callback) {
+  if (loop_ == nullptr) {
+    return;  // nobody is left to call it
+  }
   callback.set_operation("set_close_callback");
   // The old one is destroyed last: that may run user code.
   const BaseIOStream::CloseCallback old =
@@ -357,7 +365,11 @@ void StreamCore::shut(std::error_code error,
   write_.clear();
   loop_->count_stream(false);
   const std::unique_ptr<Connecting> dropped = std::move(connecting_);
-  write_.drop_unsent_completions();
+  if (was_open) {
+    write_.drop_unsent_completions();
+  } else {
+    write_.drop_completions();
+  }
   drop_unsatisfied_read();
   settle_outside();
 }
@@ -417,10 +429,12 @@ std::string StreamCore::peer() const {
   if (connecting_) {
     return connecting_->address.to_string();
   }
+  std::string name = "fd " + std::to_string(fd());
   try {
-    return Address::peer_of(fd()).to_string();
+    const Address address = Address::peer_of(fd());
+    return address.named() ? address.to_string() : name;
   } catch (const std::system_error&) {
-    return "fd " + std::to_string(fd());  // its peer has gone
+    return name;  // its peer has gone
   }
 }
 

@@ -112,6 +112,7 @@ class StreamCore final : public LoopClient {
   bool deliver_one();
   bool deliver_connected();
   bool deliver_written();
+  [[nodiscard]] bool has_written_due() const noexcept;
   bool deliver_closed();
   template <class... Args>
   void call(Callback<void(Args...)>& callback, const char* operation,
@@ -135,6 +136,7 @@ class StreamCore final : public LoopClient {
   void read_started();
   void drop_unsatisfied_read() noexcept;
   void drop_read() noexcept;
+  void overflow();
   void receive_input();
   [[nodiscard]] bool wants_input() const noexcept;
   bool receive_once();

@@ -160,8 +160,7 @@ bool StreamCore::receive_once() {
         incoming_ = {room.data(), received.bytes};
       }
       if (unread_bytes() > options_.max_buffer_size) {
-        drop_read();
-        fail("read", StreamErrc::read_buffer_full);
+        overflow();
       }
       deliver();
       store_incoming();
@@ -179,6 +178,14 @@ bool StreamCore::receive_once() {
     unread_.clear();  // the room that was made
   }
   return false;
+}
+
+// Only a read_until_close still completes: it does whatever the reason.
+void StreamCore::overflow() {
+  if (!read_.until_close()) {
+    drop_read();
+  }
+  fail("read", StreamErrc::read_buffer_full);
 }
 
 // Called when the callbacks that could use the bytes in place have run.

@@ -85,10 +85,7 @@ bool WriteQueue::has_done(bool gathering) const noexcept {
          first_->position <= (gathering ? written() : sent_);
 }
 
-BaseIOStream::WriteCallback WriteQueue::take_done(bool gathering) noexcept {
-  if (!has_done(gathering)) {
-    return {};
-  }
+BaseIOStream::WriteCallback WriteQueue::take_done() noexcept {
   Completion* const done = first_;
   first_ = done->next;
   last_ = first_ != nullptr ? last_ : nullptr;

@@ -57,11 +57,13 @@ class WriteQueue {
   /// `callback` is to be told when all that was written so far is done.
   void add_completion(BaseIOStream::WriteCallback callback);
 
-  /// The oldest callback whose write is done, taken out; empty if there is
-  /// none. `gathering`: bytes in the queue count as done, since they leave at
-  /// the end of this event.
-  BaseIOStream::WriteCallback take_done(bool gathering) noexcept;
+  /// Whether the oldest callback's write is done. `gathering`: bytes in the
+  /// queue count as done, since they leave at the end of this event.
   [[nodiscard]] bool has_done(bool gathering) const noexcept;
+
+  /// The oldest callback, taken out; its write is reported from now on.
+  /// Requires: there is one.
+  BaseIOStream::WriteCallback take_done() noexcept;
 
   [[nodiscard]] bool has_completions() const noexcept {
     return first_ != nullptr;

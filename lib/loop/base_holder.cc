@@ -1,0 +1,102 @@
+#include "loop/base_holder.h"
+
+#include <array>
+#include <cerrno>
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "base/throw_errno.h"
+#include "base/unique_fd.h"
+
+namespace waterspout {
+namespace {
+
+// libevent ends the process where it gets its epoll descriptor and then not the
+// pair for its signals.
+void check_descriptors_left() {
+  constexpr int kNeeded = 3;
+  std::array<UniqueFd, kNeeded> probes;
+  for (UniqueFd& probe : probes) {
+    probe.reset(::eventfd(0, EFD_CLOEXEC));
+    if (!probe) {
+      throw_errno(errno, "IOLoop", "event_base");
+    }
+  }
+}
+
+// Only epoll: without a descriptor for it libevent would quietly fall back to
+// poll(2), which is slow with many descriptors and polls closed ones for ever.
+event_base* make_base() {
+  check_descriptors_left();
+  const std::unique_ptr<event_config, void (*)(event_config*)> config(
+      ::event_config_new(), ::event_config_free);
+  if (!config) {
+    throw std::bad_alloc();
+  }
+  ::event_config_avoid_method(config.get(), "poll");
+  ::event_config_avoid_method(config.get(), "select");
+  ::event_config_set_flag(config.get(), EVENT_BASE_FLAG_NOLOCK |
+                                            EVENT_BASE_FLAG_IGNORE_ENV |
+                                            EVENT_BASE_FLAG_NO_CACHE_TIME);
+  errno = 0;
+  event_base* const base = ::event_base_new_with_config(config.get());
+  if (base == nullptr) {
+    throw_errno(errno != 0 ? errno : ENOMEM, "IOLoop", "event_base");
+  }
+  return base;
+}
+
+}  // namespace
+
+void BaseHolder::Deleter::operator()(event_base* base) const noexcept {
+  if (owned) {
+    ::event_base_free(base);
+  }
+}
+
+BaseHolder::BaseHolder(event_base* borrowed)
+    : base_(borrowed != nullptr ? borrowed : make_base(),
+            Deleter{borrowed == nullptr}),
+      made_on_(std::this_thread::get_id()),
+      made_in_(::getpid()),
+      belongs_to_(made_in_) {}
+
+bool BaseHolder::in_forked_child() const noexcept {
+  return ::getpid() != made_in_;
+}
+
+// Not EVLOOP_NONBLOCK alone, which goes on until nothing is ready.
+bool BaseHolder::poll(bool wait) {
+  const int flags =
+      EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY | (wait ? 0 : EVLOOP_NONBLOCK);
+  errno = 0;
+  if (::event_base_loop(get(), flags) == -1) {
+    if (errno != 0) {
+      throw_errno(errno, "start", "event_base_loop");
+    }
+    throw std::logic_error("start: the loop's event_base is running already");
+  }
+  return ::event_base_got_break(get()) == 0 &&
+         ::event_base_got_exit(get()) == 0;
+}
+
+void BaseHolder::refresh_clock() noexcept {
+  if (borrowed()) {
+    ::event_base_update_cache_time(get());
+  }
+}
+
+void BaseHolder::separate_from_parent() noexcept {
+  const pid_t here = ::getpid();
+  if (std::exchange(belongs_to_, here) != here) {
+    ::event_reinit(get());
+  }
+}
+
+}  // namespace waterspout

@@ -47,7 +47,7 @@ class WATERSPOUT_API Address {
   static Address local_of(int fd);
   static Address peer_of(int fd);
 
-  /// AF_INET, AF_INET6, AF_UNIX or AF_UNSPEC.
+  /// AF_INET, AF_INET6, AF_UNIX or AF_UNSPEC, of <sys/socket.h>.
   [[nodiscard]] int family() const noexcept;
 
   /// True if it names an endpoint: a socketpair's ends and unbound Unix sockets

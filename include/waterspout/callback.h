@@ -86,8 +86,10 @@ class Callback;
 ///
 /// Cost: 64 bytes, of which 40 hold the callable without allocating (a larger
 /// or over-aligned one, or one whose move may throw, is allocated). The context
-/// and the origin are one word each; with no context in force a call costs one
-/// comparison more than a function pointer's.
+/// and the origin are one word each; with no context in force a call costs two
+/// comparisons more than a function pointer's. Making one may throw
+/// std::bad_alloc and what the callable's copying throws; calling an empty one
+/// is undefined. R is void or default-constructible.
 template <class R, class... Args>
 class Callback<R(Args...)> {
  public:

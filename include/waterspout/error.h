@@ -11,6 +11,7 @@
 
 #pragma once
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -45,7 +46,8 @@ WATERSPOUT_API const std::error_category& stream_category() noexcept;
 
 WATERSPOUT_API std::error_code make_error_code(StreamErrc code) noexcept;
 
-/// Thrown by an operation on a closed stream that its buffer cannot satisfy.
+/// Thrown by an operation on a closed stream that its buffer cannot satisfy,
+/// and by a write after close_after_writing().
 /// Tornado: StreamClosedError, whose real_error is our cause().
 class WATERSPOUT_API StreamClosedError : public std::system_error {
  public:

@@ -21,7 +21,6 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 #include "waterspout/callback.h"
@@ -138,12 +137,15 @@ class WATERSPOUT_API IOLoop {
   /// runs this loop too, and start() is not needed then. All that the library
   /// puts on the base are ordinary events, which are gone when the loop is.
   /// They keep event_base_dispatch from returning while something is pending: a
-  /// callback, a timeout, a handler, a stream's operation, or an open stream
-  /// that has been read from.
+  /// callback, a timeout, a handler, a stream's operation or output that
+  /// lingers after its close, or an open stream that has been read from; but
+  /// not for signal handlers, nor for a callback that another thread or a
+  /// signal handler has queued before the base is dispatched.
   ///
   /// Lifetime: `base` outlives the loop; neither thread support nor log hooks
   ///   nor signal handlers of libevent are touched.
   /// Thread: the one that dispatches the base.
+  /// Errors: also throws std::invalid_argument if `base` is null.
   explicit IOLoop(event_base* base);
   IOLoop(event_base* base, Options options);
 
@@ -194,8 +196,8 @@ class WATERSPOUT_API IOLoop {
   /// Thread: any. For signal handlers: add_callback_from_signal.
   void stop();
 
-  /// Runs `function` on the loop and the loop until the function that it was
-  /// given is called.
+  /// Calls `function(done)` on the loop, and runs the loop until `done()` is
+  /// called.
   ///
   ///   loop.run_sync([&](std::function<void()> done) {
   ///     stream->connect(address, std::move(done));
@@ -209,10 +211,8 @@ class WATERSPOUT_API IOLoop {
   ///   loop was stopped before `done` was called.
   /// Tornado: run_sync(func, timeout), with a callback for the Future.
   template <class Function>
-  requires std::is_invocable_v < std::decay_t<Function>
-  &, std::function < void() >>
-         void run_sync(Function&& function, Duration timeout = Duration::zero(),
-                       Origin origin = Origin::here()) {
+  void run_sync(Function&& function, Duration timeout = Duration::zero(),
+                Origin origin = Origin::here()) {
     const std::shared_ptr<detail::SyncRun> run = make_sync_run();
     Callback<void(std::function<void()>)> inside;
     {
@@ -233,7 +233,7 @@ class WATERSPOUT_API IOLoop {
   void add_callback(Callback<void()> callback);
 
   /// As add_callback, outside every context: an exception goes straight to
-  /// handle_callback_exception.
+  /// handle_callback_exception. What is a Callback already keeps its context.
   template <class Function>
   void spawn_callback(Function&& function, Origin origin = Origin::here()) {
     add_callback(capture_nothing(std::forward<Function>(function), origin));
@@ -243,7 +243,8 @@ class WATERSPOUT_API IOLoop {
   /// nothing if `function` fits a Callback without allocating and asynchronous
   /// backtraces are off on the thread.
   ///
-  /// Returns false, and drops the callback, if 64 are waiting already.
+  /// Returns false, and drops the callback, if 64 are waiting already, it is
+  /// empty, or the loop is closed.
   /// Thread: any, and signal handlers on any.
   template <class Function>
   [[nodiscard]] bool add_callback_from_signal(
@@ -360,6 +361,7 @@ class WATERSPOUT_API IOLoop {
   /// start. Tornado: set_blocking_log_threshold, without its signal.
   void set_slow_callback_threshold(Duration threshold) noexcept;
 
+  /// Where everything on this loop logs. Thread: the loop's.
   [[nodiscard]] Logger& logger() noexcept;
 
   /// The base, own or borrowed; null once closed.
@@ -368,9 +370,9 @@ class WATERSPOUT_API IOLoop {
   /// What the loop holds and has done, for tests, metrics and the question why
   /// a program does not end.
   struct Statistics {
-    std::uint64_t turns = 0;  ///< times the loop handled something
+    std::uint64_t turns = 0;  ///< descriptors and phases handled
     std::size_t callbacks = 0;
-    std::size_t timeouts = 0;
+    std::size_t timeouts = 0;  ///< also those of PeriodicCallbacks
     std::size_t handlers = 0;
     std::size_t signal_handlers = 0;
     std::size_t streams = 0;       ///< open
@@ -406,6 +408,7 @@ class WATERSPOUT_API IOLoop {
   void finish_sync_run(detail::SyncRun& run,
                        Callback<void(std::function<void()>)> function,
                        Duration timeout);
+  void begin(event_base* base, Options options);
   bool add_from_signal(Callback<void()> callback) noexcept;
   void add_handler_of_signal(int signum, Callback<void(int)> callback);
   void add_file_handler(int fd, Events events, HandlerCallback callback,

@@ -77,8 +77,9 @@ class WATERSPOUT_API BaseIOStream
     std::size_t max_buffer_size = std::size_t{100} * 1024 * 1024;
     /// Bound on bytes that were written and not yet taken by the kernel.
     std::size_t max_write_buffer_size = kUnlimited;
-    /// Bytes asked of the kernel at once: 1 to 65,536, and at most half of
-    /// max_buffer_size.
+    /// Bytes asked of the kernel at once: 1 to 65,536; cut to half of
+    /// max_buffer_size. A read_bytes that misses 16 KiB or more asks for up to
+    /// 1 MiB of them.
     std::size_t read_chunk_size = 65536;
   };
 
@@ -121,7 +122,10 @@ class WATERSPOUT_API BaseIOStream
   ///
   /// The work of matching is bounded, by a constant plus a constant for each
   /// byte that has arrived: a peer that makes the pattern backtrack for longer
-  /// gets the stream closed with StreamErrc::regex_limit.
+  /// gets the stream closed with StreamErrc::regex_limit. A pattern that may
+  /// begin anywhere and run on, such as "[^z]*z", costs the square of what
+  /// matches nothing and is good for some tens of kilobytes; read_until is
+  /// linear.
   ///
   /// Errors: also std::invalid_argument, with PCRE2's reason, for a pattern
   ///   that does not compile, and std::logic_error if the library was built
@@ -189,12 +193,14 @@ class WATERSPOUT_API BaseIOStream
   ///
   /// With a close callback, a stream notices also while no read is pending that
   /// the peer has closed, unless unread data is buffered; without one it does
-  /// not look. Tornado: set_close_callback(callback).
+  /// not look. A peer that has shut down its sending side counts as closed:
+  /// there are no half-closed streams. Tornado: set_close_callback(callback).
   void set_close_callback(CloseCallback callback);
 
-  /// Closes now. Drops writes whose callback did not run, as Tornado does;
-  /// what was reported as written is still sent, for up to ten seconds in the
-  /// background where the kernel does not take it at once. Unread data stays
+  /// Closes now. What was written and gathered in this event is offered to the
+  /// kernel once more; what it does not take is dropped, as Tornado does, but
+  /// for what was reported as written: that is still sent in the background,
+  /// for up to ten seconds and as long as the loop runs. Unread data stays
   /// readable. A read_until_close completes; any other pending read that the
   /// data does not satisfy, connect and write are dropped. A second call does
   /// nothing.
@@ -265,12 +271,16 @@ class WATERSPOUT_API IOStream : public BaseIOStream {
 
   /// A stream without a socket; connect() makes one.
   /// Lifetime: `loop` may go first; the stream is closed then.
+  /// Errors: throws std::invalid_argument for options outside their bounds,
+  ///   std::logic_error on a closed loop.
   static std::shared_ptr<IOStream> create(IOLoop& loop, Options options = {});
 
   /// A stream on the socket `fd`, connected or not, which it owns from now on,
-  /// also if this throws, and makes non-blocking and close-on-exec.
+  /// also if this throws, and makes non-blocking and close-on-exec. Its other
+  /// options stay as they are: see set_nodelay.
   /// Errors: throws std::system_error if `fd` is no socket;
-  ///   std::invalid_argument for options outside their bounds.
+  ///   std::invalid_argument for options outside their bounds, std::logic_error
+  ///   on a closed loop.
   static std::shared_ptr<IOStream> create(IOLoop& loop, int fd,
                                           Options options = {});
 
@@ -281,7 +291,9 @@ class WATERSPOUT_API IOStream : public BaseIOStream {
   /// Errors: throws std::logic_error if the stream is or was connected or is
   ///   connecting, StreamClosedError if it is closed, std::invalid_argument for
   ///   an empty callback or an address of no family.
-  /// Tornado: connect(address, callback); host names: see address.h.
+  /// Tornado: connect(address, callback). Host names are the caller's to
+  /// resolve
+  ///   (getaddrinfo(3), then Address::from_sockaddr).
   void connect(const Address& address, ConnectCallback callback);
 
   /// Both ends' addresses; Address() where there is none.

@@ -35,7 +35,7 @@ enum class LogCategory {
 struct LogRecord {
   LogLevel level = LogLevel::info;
   LogCategory category = LogCategory::general;
-  std::string_view message;  ///< one line, without its end
+  std::string_view message;  ///< without a line's end; not escaped
   Origin origin;             ///< where it was logged
 };
 

@@ -140,9 +140,11 @@ class WATERSPOUT_API ContextScope {
 /// every run of every Callback made inside, outermost context first; it is
 /// destroyed when that run ends, also by an exception.
 ///
-/// Errors: if a factory throws, contexts further in are not entered and the
-///   callback is not called; the contexts already entered see the exception. A
-///   StackContext never consumes an exception, as in Tornado since 3.1.
+/// Errors: the constructor throws what the factory throws, and has then entered
+///   nothing. If a factory throws later, contexts further in are not entered
+///   and the callback is not called; the contexts already entered see the
+///   exception. A StackContext never consumes an exception, as in Tornado
+///   since 3.1.
 /// Tornado: StackContext(context_factory).
 class StackContext : private detail::ContextScope {
  public:
@@ -164,7 +166,8 @@ class StackContext : private detail::ContextScope {
 
 /// Sends exceptions to a handler: every exception that leaves a Callback made
 /// inside, however many callbacks later, and that no context further in has
-/// handled.
+/// handled. It runs in the chain of contexts of that Callback, and on its
+/// thread.
 ///
 /// The handler answers true if it has handled the exception; false lets it go
 /// on to the next context out. What the handler throws replaces the exception.

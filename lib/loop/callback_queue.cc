@@ -16,11 +16,13 @@ void CallbackQueue::add_in_turn(Callback<void()> callback) {
 }
 
 bool CallbackQueue::add_from_any_thread(Callback<void()> callback) {
+  std::list<Callback<void()>> added;
+  added.push_back(std::move(callback));
   const std::lock_guard lock(mutex_);
   if (closed_) {
-    return false;  // `callback`, a parameter, dies after the lock is gone
+    return false;  // `added` dies after the lock is gone
   }
-  remote_.push_back(std::move(callback));
+  remote_.splice(remote_.end(), added);
   return !remote_waiting_.exchange(true);
 }
 
@@ -57,7 +59,7 @@ void CallbackQueue::close() {
 }
 
 void CallbackQueue::take_remote() {
-  std::vector<Callback<void()>> remote;
+  std::list<Callback<void()>> remote;
   {
     const std::lock_guard lock(mutex_);
     remote_waiting_.store(false, std::memory_order_relaxed);
@@ -65,7 +67,12 @@ void CallbackQueue::take_remote() {
   }
   queued_.insert(queued_.end(), std::make_move_iterator(remote.begin()),
                  std::make_move_iterator(remote.end()));
-  while (Callback<void()> callback = ring_.pop()) {
+  // Bounded: others may fill it as fast as it is emptied.
+  for (std::size_t left = SignalRing::kCapacity; left > 0; --left) {
+    Callback<void()> callback = ring_.pop();
+    if (!callback) {
+      break;
+    }
     queued_.push_back(std::move(callback));
   }
 }

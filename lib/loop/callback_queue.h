@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <list>
 #include <mutex>
 #include <vector>
 
@@ -63,8 +64,8 @@ class CallbackQueue {
   // Set while remote_ holds anything: cleared before it is emptied.
   std::atomic<bool> remote_waiting_ = false;
   std::mutex mutex_;
-  std::vector<Callback<void()>> remote_;  // under mutex_
-  bool closed_ = false;                   // under mutex_
+  std::list<Callback<void()>> remote_;  // under mutex_
+  bool closed_ = false;                 // under mutex_
 };
 
 }  // namespace waterspout

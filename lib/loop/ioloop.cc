@@ -41,13 +41,20 @@ std::string CallbackFailure::to_string() const {
   return text + ": " + describe_exception(exception);
 }
 
-IOLoop::IOLoop() : IOLoop(nullptr, Options()) {}
+IOLoop::IOLoop() : IOLoop(Options()) {}
 
-IOLoop::IOLoop(Options options) : IOLoop(nullptr, std::move(options)) {}
+IOLoop::IOLoop(Options options) { begin(nullptr, std::move(options)); }
 
 IOLoop::IOLoop(event_base* base) : IOLoop(base, Options()) {}
 
 IOLoop::IOLoop(event_base* base, Options options) {
+  if (base == nullptr) {
+    throw std::invalid_argument("IOLoop: base: is null");
+  }
+  begin(base, std::move(options));
+}
+
+void IOLoop::begin(event_base* base, Options options) {
   if (options.make_current == MakeCurrent::always && current_loop != nullptr) {
     throw std::logic_error("IOLoop: the thread has a current loop already");
   }

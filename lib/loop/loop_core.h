@@ -173,7 +173,7 @@ class LoopCore {
   std::optional<TurnTimer> timer_;
   std::optional<Waker> waker_;
 
-  Phase phase_ = Phase::idle;
+  std::atomic<Phase> phase_ = Phase::idle;  // read by add_from_signal too
   bool leaving_ = false;   // a phase has run since stop() was asked for
   bool in_phase_ = false;  // this turn has run one
   std::atomic<bool> stop_requested_ = false;

@@ -35,8 +35,12 @@ class SyncRun : public std::enable_shared_from_this<SyncRun> {
     return true;
   }
 
-  /// What it has started is on its own from here.
-  void abandon() noexcept { over_ = true; }
+  /// What it has started is on its own from here. A function that was never
+  /// called goes, and with it the context that holds this.
+  void abandon() noexcept {
+    over_ = true;
+    const Function dropped = std::move(function_);
+  }
 
   /// Throws what ended it, if anything did but being done.
   void check() const {

@@ -67,6 +67,11 @@ class ReadRequest {
     return kind_ == Kind::bytes && count_ == 0;
   }
 
+  /// True if more than `unread` bytes must come before the read can end.
+  [[nodiscard]] bool lacks(std::size_t unread) const noexcept {
+    return kind_ == Kind::bytes && !partial_ && unread < count_;
+  }
+
   /// "read_until", for reports.
   [[nodiscard]] const char* operation() const noexcept;
 

@@ -337,14 +337,17 @@ void StreamCore::close_after_writing() {
 // The connection failed, the peer passed a limit, or the system refused
 // something.
 void StreamCore::fail(std::string_view operation, std::error_code error) {
-  auto failure = std::make_unique<Failure>(
-      Failure{describe_error(operation, peer(), error), nullptr});
-  if (phase_ == Phase::connecting || !is_reset(error)) {
-    const bool by_peer = error.category() == stream_category();
-    loop_->logger().log(by_peer ? LogLevel::info : LogLevel::warning,
-                        LogCategory::general, failure->message);
+  const bool told = phase_ == Phase::connecting || !is_reset(error);
+  const LogLevel level = error.category() == stream_category()
+                             ? LogLevel::info
+                             : LogLevel::warning;
+  std::string message = describe_error(operation, peer(), error);
+  LoopCore& loop = *loop_;
+  shut(error, std::make_unique<Failure>(Failure{message, nullptr}));
+  // Last: the log function may do anything, and *this may be gone.
+  if (told) {
+    loop.logger().log(level, LogCategory::general, message);
   }
-  shut(error, std::move(failure));
 }
 
 // The one way to be closed. Events go before the descriptor; callbacks that can

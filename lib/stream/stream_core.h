@@ -151,6 +151,7 @@ class StreamCore final : public LoopClient {
 
   // stream_writing.cc
   void check_can_write(std::string_view data) const;
+  [[nodiscard]] std::size_t write_room() const noexcept;
   [[nodiscard]] bool gathering() const noexcept;
   [[nodiscard]] bool may_gather(std::size_t more) const noexcept;
   void send_or_queue(std::string_view data);

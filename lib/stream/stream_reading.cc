@@ -79,7 +79,11 @@ void StreamCore::read_until_close(BaseIOStream::ReadUntilCloseOptions options,
 void StreamCore::read_started() {
   if (closed()) {
     const char* const operation = read_.operation();
-    drop_unsatisfied_read();
+    if (read_.lacks(unread_bytes())) {
+      drop_read();
+    } else {
+      drop_unsatisfied_read();
+    }
     if (!read_.pending()) {
       throw StreamClosedError(operation, "stream", error());
     }
@@ -218,6 +222,9 @@ bool StreamCore::deliver_read() {
       }
       return true;
     case ReadRequest::Verdict::Kind::more:
+      if (closed()) {
+        drop_read();  // its last pieces have been delivered
+      }
       break;
     case ReadRequest::Verdict::Kind::unsatisfiable:
     case ReadRequest::Verdict::Kind::too_costly:

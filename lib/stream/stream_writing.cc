@@ -17,14 +17,16 @@ constexpr std::size_t kLargeWrite = 16384;
 
 }  // namespace
 
+std::size_t StreamCore::write_room() const noexcept {
+  const std::size_t most = options_.max_write_buffer_size;
+  return most - std::min(most, write_.size());
+}
+
 void StreamCore::check_can_write(std::string_view data) const {
   if (closed() || write_.ended()) {
     throw StreamClosedError("write", "stream", error());
   }
-  const std::size_t room =
-      options_.max_write_buffer_size -
-      std::min(options_.max_write_buffer_size, write_.size());
-  if (data.size() > room) {
+  if (data.size() > write_room()) {
     throw StreamBufferFullError("write",
                                 std::to_string(data.size()) + " bytes behind " +
                                     std::to_string(write_.size()) + " unsent");
@@ -33,6 +35,13 @@ void StreamCore::check_can_write(std::string_view data) const {
 
 void StreamCore::write(std::string_view data,
                        BaseIOStream::WriteCallback callback) {
+  // What is merely gathered does not fill the buffer: it can leave now.
+  if (data.size() > write_room() && open() && !write_.blocked()) {
+    send_now({});
+    if (closed()) {
+      return;  // the close callback tells
+    }
+  }
   check_can_write(data);
   if (!data.empty()) {
     send_or_queue(data);

@@ -1,0 +1,237 @@
+#include "loop/timeout_queue.h"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "waterspout/ioloop.h"
+
+using waterspout::Callback;
+using waterspout::TimeoutHandle;
+using waterspout::TimePoint;
+using waterspout::detail::TimeoutQueue;
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr TimePoint kStart{};
+
+// A queue whose timeouts add their number to `fired`.
+struct Numbered {
+  TimeoutQueue queue;
+  std::vector<int> fired;
+
+  TimeoutHandle add(std::chrono::seconds deadline, int number) {
+    return queue.add(kStart + deadline,
+                     [this, number] { fired.push_back(number); });
+  }
+
+  // Runs what is due and returns the numbers.
+  std::vector<int> run_due(std::chrono::seconds now) {
+    fired.clear();
+    queue.collect_due(kStart + now);
+    while (Callback<void()> callback = queue.take_due()) {
+      callback();
+    }
+    return std::exchange(fired, {});
+  }
+};
+
+using Numbers = std::vector<int>;
+
+}  // namespace
+
+TEST_SUITE_BEGIN("timeout_queue");
+
+TEST_CASE(
+    "TimeoutQueue gives what is due in the order of deadlines, equal "
+    "ones in that of adding") {
+  Numbered test;
+  test.add(3s, 1);
+  test.add(1s, 2);
+  test.add(2s, 3);
+  test.add(1s, 4);
+  test.add(4s, 5);
+  test.add(1s, 6);
+  CHECK(test.queue.size() == 6);
+  CHECK(test.queue.next_deadline() == kStart + 1s);
+
+  CHECK(test.run_due(0s).empty());
+  CHECK(test.run_due(3s) == Numbers{2, 4, 6, 3, 1});
+  CHECK(test.queue.next_deadline() == kStart + 4s);
+  CHECK(test.run_due(4s) == Numbers{5});
+  CHECK(test.queue.size() == 0);
+  CHECK_FALSE(test.queue.next_deadline());
+}
+
+TEST_CASE("TimeoutQueue does not give what was added after it was collected") {
+  Numbered test;
+  test.queue.add(kStart, [&] { test.add(0s, 2); });
+  test.add(0s, 1);
+  CHECK(test.run_due(0s) == Numbers{1});
+  CHECK(test.run_due(0s) == Numbers{2});
+}
+
+TEST_CASE("TimeoutQueue::remove gives the callback back, once") {
+  Numbered test;
+  const TimeoutHandle timeout = test.add(1s, 1);
+  CHECK(test.queue.remove(timeout));
+  CHECK_FALSE(test.queue.remove(timeout));
+  CHECK_FALSE(test.queue.remove(TimeoutHandle()));
+  CHECK(test.queue.size() == 0);
+  CHECK_FALSE(test.queue.next_deadline());
+  CHECK(test.run_due(9s).empty());
+}
+
+TEST_CASE(
+    "TimeoutQueue::remove of what was marked due keeps it from being "
+    "given") {
+  Numbered test;
+  TimeoutHandle second;
+  test.queue.add(kStart, [&] { CHECK(test.queue.remove(second)); });
+  second = test.add(0s, 2);
+  test.add(0s, 3);
+  CHECK(test.run_due(0s) == Numbers{3});
+}
+
+TEST_CASE(
+    "TimeoutQueue takes a handle to what has fired for nothing, also "
+    "when its place is taken again") {
+  Numbered test;
+  const TimeoutHandle old = test.add(1s, 1);
+  test.run_due(1s);
+  const TimeoutHandle fresh = test.add(2s, 2);
+  CHECK_FALSE(test.queue.remove(old));
+  CHECK_FALSE(test.queue.move(old, kStart));
+  CHECK(test.queue.next_deadline() == kStart + 2s);
+  CHECK(test.queue.remove(fresh));
+}
+
+TEST_CASE("TimeoutQueue::move takes what was marked due out of the batch") {
+  Numbered test;
+  TimeoutHandle later;
+  TimeoutHandle now;
+  test.queue.add(kStart, [&] {
+    CHECK(test.queue.move(later, kStart + 5s));
+    CHECK(test.queue.move(now, kStart));
+  });
+  later = test.add(0s, 2);
+  now = test.add(0s, 3);
+  CHECK(test.run_due(0s).empty());
+  CHECK(test.run_due(0s) == Numbers{3});
+  CHECK(test.run_due(5s) == Numbers{2});
+}
+
+TEST_CASE("TimeoutQueue::next_deadline knows of deadlines that moved") {
+  Numbered test;
+  const TimeoutHandle first = test.add(1s, 1);
+  test.add(3s, 2);
+  test.queue.move(first, kStart + 5s);
+  CHECK(test.queue.next_deadline() == kStart + 3s);
+  test.queue.move(first, kStart + 2s);
+  CHECK(test.queue.next_deadline() == kStart + 2s);
+}
+
+TEST_CASE("TimeoutQueue::clear takes every callback out, also those due") {
+  Numbered test;
+  const auto held = std::make_shared<int>();
+  test.queue.add(kStart, [held] {});
+  const TimeoutHandle due = test.queue.add(kStart, [held] {});
+  const TimeoutHandle pending = test.queue.add(kStart + 1h, [held] {});
+  test.queue.collect_due(kStart);
+
+  std::vector<Callback<void()>> callbacks = test.queue.clear();
+  CHECK(callbacks.size() == 3);
+  CHECK(test.queue.size() == 0);
+  CHECK_FALSE(test.queue.take_due());
+  CHECK_FALSE(test.queue.remove(due));
+  CHECK_FALSE(test.queue.remove(pending));
+  callbacks.clear();
+  CHECK(held.use_count() == 1);
+
+  test.add(1s, 1);  // and it goes on
+  CHECK(test.run_due(1s) == Numbers{1});
+}
+
+TEST_CASE(
+    "TimeoutQueue survives losing its last timeout in the middle of a "
+    "batch after it grew") {
+  Numbered test;
+  std::vector<TimeoutHandle> handles;
+  for (int i = 0; i < 5000; ++i) {
+    handles.push_back(test.add(0s, i));
+  }
+  test.queue.collect_due(kStart);
+  test.queue.take_due()();
+  for (const TimeoutHandle& handle : handles) {
+    test.queue.remove(handle);
+  }
+  CHECK(test.queue.size() == 0);
+  const TimeoutHandle fresh = test.add(0s, 7);
+  CHECK_FALSE(test.queue.take_due());
+  CHECK(test.fired == Numbers{0});
+  CHECK(test.run_due(0s) == Numbers{7});
+  CHECK_FALSE(test.queue.remove(fresh));
+}
+
+TEST_CASE(
+    "TimeoutQueue agrees with a simple model through a long random "
+    "life") {
+  struct Entry {
+    TimePoint deadline;
+    std::uint64_t order;
+    TimeoutHandle handle;
+  };
+  std::mt19937 random(4711);
+  auto below = [&random](std::size_t bound) { return random() % bound; };
+  Numbered test;
+  std::map<int, Entry> model;
+  std::uint64_t order = 0;
+  std::chrono::seconds now = 0s;
+  bool agreed = true;
+  for (int step = 0; step < 50'000 && agreed; ++step) {
+    const auto deadline = now + std::chrono::seconds(below(20));
+    const std::size_t action = below(10);
+    if (action < 4) {
+      model[step] = {kStart + deadline, ++order, test.add(deadline, step)};
+    } else if (action < 8 && !model.empty()) {
+      auto entry = model.begin();
+      std::advance(entry, static_cast<std::ptrdiff_t>(below(model.size())));
+      if (action == 4) {
+        agreed = static_cast<bool>(test.queue.remove(entry->second.handle));
+        model.erase(entry);
+      } else {
+        agreed = test.queue.move(entry->second.handle, kStart + deadline);
+        entry->second.deadline = kStart + deadline;
+        entry->second.order = ++order;
+      }
+    } else {
+      now += std::chrono::seconds(below(4));
+      std::map<std::pair<TimePoint, std::uint64_t>, int> due;
+      for (const auto& [number, entry] : model) {
+        if (entry.deadline <= kStart + now) {
+          due[{entry.deadline, entry.order}] = number;
+        }
+      }
+      Numbers expected;
+      for (const auto& [key, number] : due) {
+        expected.push_back(number);
+        model.erase(number);
+      }
+      agreed = test.run_due(now) == expected;
+    }
+    agreed = agreed && test.queue.size() == model.size();
+  }
+  CHECK(agreed);
+}
+
+TEST_SUITE_END();

@@ -1,0 +1,94 @@
+// Plain sockets on the loopback interface, for what a test does without the
+// library: the peer at the other end, a listener, a port that refuses.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "waterspout/address.h"
+
+namespace waterspout::test {
+
+/// Owns a plain blocking socket. What blocks gives up after five seconds.
+/// Every failure throws std::system_error.
+class UniquePeerFd {
+ public:
+  UniquePeerFd() noexcept = default;
+  explicit UniquePeerFd(int fd);
+  UniquePeerFd(UniquePeerFd&& other) noexcept : fd_(other.release()) {}
+  UniquePeerFd& operator=(UniquePeerFd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~UniquePeerFd() { close(); }
+
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
+
+  /// Sends all of `data`.
+  void send(std::string_view data) const;
+
+  /// Sends what the kernel takes at once and returns how much that was.
+  [[nodiscard]] std::size_t send_some(std::string_view data) const;
+
+  /// Waits for bytes and returns them; "" at the end of the stream.
+  [[nodiscard]] std::string recv(std::size_t max_bytes = 65536) const;
+
+  /// Returns what is there, without waiting; "" for nothing as for the end.
+  [[nodiscard]] std::string recv_ready() const;
+
+  /// `count` bytes, fewer only at the end of the stream.
+  [[nodiscard]] std::string recv_exactly(std::size_t count) const;
+
+  /// Everything until the end of the stream.
+  [[nodiscard]] std::string recv_all() const;
+
+  /// Sends the end of the stream and stays open for reading.
+  void shutdown() const;
+
+  /// Closes with a reset (SO_LINGER with no time).
+  void reset();
+
+  void close() noexcept;
+
+ private:
+  int fd_ = -1;
+};
+
+/// Two ends of one connection.
+struct SocketPair {
+  UniquePeerFd client;
+  UniquePeerFd server;
+};
+
+/// Over TCP on 127.0.0.1, with TCP_NODELAY at both ends.
+[[nodiscard]] SocketPair connect_tcp_pair();
+
+/// By socketpair(2).
+[[nodiscard]] SocketPair make_unix_sockets();
+
+/// A listening TCP socket on a free port of 127.0.0.1, which the caller owns.
+[[nodiscard]] int listen_on_loopback(std::uint16_t& port);
+
+/// The next connection of `listener`, which it waits for.
+[[nodiscard]] UniquePeerFd accept_from(int listener);
+
+/// A port of 127.0.0.1 that refuses connections as long as this object lives:
+/// a socket is bound to it and does not listen.
+class RefusingPort {
+ public:
+  RefusingPort();
+
+  [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+  [[nodiscard]] Address address() const { return {"127.0.0.1", port_}; }
+
+ private:
+  UniquePeerFd socket_;
+  std::uint16_t port_ = 0;
+};
+
+}  // namespace waterspout::test

@@ -59,9 +59,8 @@ std::uint64_t turns_in_a_moment(LoopFixture& loop) {
 class StackDepth {
  public:
   void look() {
-    const char here = 0;
-    const auto address = reinterpret_cast<std::uintptr_t>(
-        static_cast<const volatile char*>(&here));
+    const auto address =
+        reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
     lowest_ = std::min(lowest_, address);
     highest_ = std::max(highest_, address);
   }

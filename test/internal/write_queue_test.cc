@@ -72,8 +72,9 @@ struct Queue {
 
 TEST_SUITE_BEGIN("write_queue");
 
-TEST_CASE("a frozen write is presented again with the same bytes, address and "
-          "length, whatever was appended in between") {
+TEST_CASE(
+    "a frozen write is presented again with the same bytes, address and "
+    "length, whatever was appended in between") {
   Queue state;
   ScriptedTransport transport(true);
   transport.script = {0, 0, 4};
@@ -94,8 +95,9 @@ TEST_CASE("a frozen write is presented again with the same bytes, address and "
   CHECK_FALSE(state.queue.blocked());
 }
 
-TEST_CASE("a frozen write that joined several chunks is presented again as it "
-          "was") {
+TEST_CASE(
+    "a frozen write that joined several chunks is presented again as it "
+    "was") {
   Queue state;
   ScriptedTransport transport(true);
   transport.script = {0};
@@ -116,8 +118,9 @@ TEST_CASE("a frozen write that joined several chunks is presented again as it "
   CHECK(transport.output == sent + "tail");
 }
 
-TEST_CASE("a transport that freezes nothing gathers what was appended after it "
-          "blocked") {
+TEST_CASE(
+    "a transport that freezes nothing gathers what was appended after it "
+    "blocked") {
   Queue state;
   ScriptedTransport transport(false);
   transport.script = {0};
@@ -131,8 +134,9 @@ TEST_CASE("a transport that freezes nothing gathers what was appended after it "
   CHECK(transport.attempts[1].bytes == "abcdefgh");
 }
 
-TEST_CASE("data that was not queued goes out behind the queue, and the rest of "
-          "it is told") {
+TEST_CASE(
+    "data that was not queued goes out behind the queue, and the rest of "
+    "it is told") {
   Queue state;
   ScriptedTransport transport(false);
   transport.script = {6};
@@ -209,8 +213,9 @@ TEST_CASE("what was reported and not sent can be taken out, without the rest") {
   CHECK(rest.prefix(2) == "bc");
 }
 
-TEST_CASE("completions of bytes that were taken outlive the dropping of the "
-          "others") {
+TEST_CASE(
+    "completions of bytes that were taken outlive the dropping of the "
+    "others") {
   Queue state;
   ScriptedTransport transport(false);
   transport.script = {2};

@@ -74,7 +74,7 @@ std::string_view without_brackets(std::string_view ip) {
 
 template <class Sockaddr>
 Sockaddr load(const unsigned char* bytes) noexcept {
-  Sockaddr address;
+  Sockaddr address{};
   std::memcpy(&address, bytes, sizeof address);
   return address;
 }

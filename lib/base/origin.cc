@@ -4,6 +4,7 @@ namespace waterspout {
 
 std::string_view Origin::file() const noexcept {
   const auto address = packed_ & ((std::uint64_t{1} << kFileBits) - 1);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): unpacking is what it is for
   const auto* name = reinterpret_cast<const char*>(address);
   return name != nullptr ? std::string_view(name) : std::string_view();
 }

@@ -138,6 +138,14 @@ const ContextLink* capture_with_trace(Origin origin) {
   return std::make_unique<ContextLink>(outer, std::move(trace)).release();
 }
 
+const ContextLink* copy_of(const ContextLink& link, const ContextLink* outer) {
+  if (link.trace() == nullptr) {
+    return make_link(outer, link.context());
+  }
+  auto trace = std::make_unique<Trace>(*link.trace());
+  return std::make_unique<ContextLink>(outer, std::move(trace)).release();
+}
+
 // A new reference to `link` without the contexts that were switched off: to
 // the same chain where there are none, else to a copy of its front. Without
 // this, a callback chain that adds and switches off a context at every step
@@ -157,13 +165,9 @@ const ContextLink* without_inactive(const ContextLink* link) {
     }
   }
   const ContextLink* chain = retained(last_inactive->outer());
-  for (auto at = kept.rbegin(); at != kept.rend(); ++at) {
-    const LinkHolder outer(chain);
-    chain = (*at)->trace() != nullptr
-                ? std::make_unique<ContextLink>(
-                      outer.get(), std::make_unique<Trace>(*(*at)->trace()))
-                      .release()
-                : make_link(outer.get(), (*at)->context());
+  for (; !kept.empty(); kept.pop_back()) {
+    const LinkHolder holder(chain);
+    chain = copy_of(*kept.back(), holder.get());
   }
   return chain;
 }

@@ -61,15 +61,17 @@ void LoopCore::run() {
     return;
   }
   struct Running {
-    explicit Running(LoopCore& core) : core_(core) {
-      core_.phase_ = Phase::running;
-      core_.leaving_ = false;
+    explicit Running(LoopCore& running_core) : core(running_core) {
+      core.phase_ = Phase::running;
+      core.leaving_ = false;
     }
     ~Running() {
-      core_.phase_ = Phase::idle;
-      core_.stop_requested_ = false;
+      core.phase_ = Phase::idle;
+      core.stop_requested_ = false;
     }
-    LoopCore& core_;
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+    LoopCore& core;
   };
   const Running running(*this);
   while (!leaving_ && poll_once()) {

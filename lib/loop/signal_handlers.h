@@ -2,11 +2,10 @@
 
 #pragma once
 
+#include <csignal>
 #include <cstddef>
 #include <memory>
 #include <unordered_map>
-
-#include <signal.h>
 
 #include "waterspout/callback.h"
 

@@ -60,8 +60,8 @@ class TimeoutQueue {
 
   struct Key {
     TimePoint deadline;
-    std::uint64_t sequence;
-    std::uint32_t slot;
+    std::uint64_t sequence = 0;
+    std::uint32_t slot = kNone;
 
     bool operator<(const Key& other) const noexcept {
       return deadline != other.deadline ? deadline < other.deadline

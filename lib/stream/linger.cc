@@ -52,6 +52,7 @@ class Linger final : public LoopClient,
   // A piece that a freezing transport refused is presented again unchanged:
   // nothing is appended here, and chunks do not move.
   void send() noexcept {
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): gather fills it
     std::array<iovec, kPieces> pieces;
     const std::size_t count = rest_.gather(
         {pieces.data(), transport_->freezes_writes() ? 1 : kPieces});

@@ -41,6 +41,7 @@ WriteQueue::Sent WriteQueue::send(Transport& transport, std::string_view data) {
 // again until it has taken it.
 Transfer WriteQueue::attempt(Transport& transport, std::string_view data,
                              std::size_t& offered) {
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): gather fills it
   std::array<iovec, kPieces> pieces;
   std::size_t count = 0;
   if (transport.freezes_writes()) {

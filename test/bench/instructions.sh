@@ -43,15 +43,15 @@ echo_cost() {
   printf '%-10s %11d %5d %12.0f %6.3f\n' "$@" "$instructions" "$calls"
 }
 
-# read_until_cost PIECE BYTES: the second column must be no larger than the
-# first; it is the cost of a byte where four times as many have come before.
+# read_until_cost PIECE BYTES: what a byte costs of the second quarter of four
+# times BYTES, and of their second half, which must be the same.
 read_until_cost() {
   local piece=$1 bytes=$2
   local one two four
   one=$(instructions "$PROGRAMS/read_until_cost" "$piece" "$bytes")
   two=$(instructions "$PROGRAMS/read_until_cost" "$piece" $((2 * bytes)))
   four=$(instructions "$PROGRAMS/read_until_cost" "$piece" $((4 * bytes)))
-  printf '%13d %10d %13.3f %13.3f\n' "$piece" $((4 * bytes)) \
+  printf '%13d %10d %14.3f %11.3f\n' "$piece" $((4 * bytes)) \
     "$(slope "$one" "$two" "$bytes")" "$(slope "$two" "$four" $((2 * bytes)))"
 }
 
@@ -66,7 +66,7 @@ done
 echo
 echo 'read_until without its delimiter: instructions for each byte'
 echo
-echo 'piece (bytes)      bytes second fourth   second half'
+echo 'piece (bytes)      bytes second quarter second half'
 read_until_cost 1 16384
 read_until_cost 64 1048576
 read_until_cost 1024 4194304

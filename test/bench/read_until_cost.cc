@@ -1,6 +1,7 @@
 // What it costs to wait for a delimiter that does not come: many bytes without
 // it, in pieces of one size. Every byte is to be searched once, so the second
-// half of the bytes must cost what the first half does.
+// half of the bytes must cost what the first half does, but for the joining of
+// all bytes at the end.
 //
 //   read_until_cost               prints the table, in processor time
 //   read_until_cost PIECE BYTES   one run, without a word: for instructions.sh
@@ -130,9 +131,10 @@ void print_table() {
                 run.first_half(), run.second_half());
   }
   std::puts(
-      "\nThe ideal: both halves cost the same, whatever the pieces. What a "
-      "piece costs\nbesides its bytes is a turn of the loop with one send and "
-      "one recv.");
+      "\nThe ideal: the second half costs what the first does, and once more "
+      "for its bytes\nas they are joined into the one piece that is handed "
+      "over. What a piece costs\nbesides its bytes is a turn of the loop with "
+      "one send and one recv.");
 }
 
 }  // namespace

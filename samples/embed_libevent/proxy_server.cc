@@ -110,9 +110,8 @@ class ProxyServer::Request {
 
   void answer(const Response& response) {
     answered_ = true;
-    const bool failed = response.status == 502 || response.status == 504;
-    server_.counters_.failed += failed ? 1 : 0;
-    server_.counters_.proxied += failed ? 0 : 1;
+    server_.counters_.failed += response.failed ? 1 : 0;
+    server_.counters_.proxied += response.failed ? 0 : 1;
     evhttp_request_set_on_complete_cb(request_, &Request::on_sent, this);
     send_text(request_, response.status, response.content_type, response.body);
   }

@@ -31,7 +31,7 @@ class ProxyServer {
 
   struct Counters {
     std::size_t proxied = 0;    ///< answers of the upstream
-    std::size_t failed = 0;     ///< 502 and 504 instead
+    std::size_t failed = 0;     ///< our own 502 and 504 instead
     std::size_t abandoned = 0;  ///< clients that went away before
   };
 

@@ -137,7 +137,7 @@ bool UpstreamFetch::on_exception(const std::exception_ptr& exception) {
 void UpstreamFetch::fail(int status, const std::string& reason) {
   response_ = {
       status, "text/plain",
-      "upstream " + upstream_.address.to_string() + ": " + reason + "\n"};
+      "upstream " + upstream_.address.to_string() + ": " + reason + "\n", true};
   finish();
 }
 

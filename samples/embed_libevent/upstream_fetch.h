@@ -30,6 +30,7 @@ struct Response {
   int status = 0;
   std::string content_type;
   std::string body;
+  bool failed = false;  ///< there is none
 };
 
 /// Life: constructed -> start() -> done, or cancel() at any time.

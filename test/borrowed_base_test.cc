@@ -125,10 +125,12 @@ TEST_CASE(
   owner.dispatch();  // nothing but the library's internals
 
   Names log;
-  loop->call_later(2ms, note(log, "timeout"));
   loop->add_callback([&] {
     log.emplace_back("callback");
-    loop->add_callback(note(log, "second callback"));
+    loop->add_callback([&] {
+      log.emplace_back("second callback");
+      loop->call_later(2ms, note(log, "timeout"));
+    });
   });
   CHECK(log.empty());
   owner.dispatch();

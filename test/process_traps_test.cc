@@ -12,7 +12,6 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <doctest/doctest.h>
@@ -22,6 +21,7 @@
 
 #include "support/child_process.h"
 #include "support/fd_count.h"
+#include "support/few_descriptors.h"
 #include "support/loop_fixture.h"
 #include "support/sanitizers.h"
 #include "support/sockets.h"
@@ -29,6 +29,7 @@
 using waterspout::IOLoop;
 using waterspout::test::exited_with;
 using waterspout::test::fd_count;
+using waterspout::test::FewDescriptors;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_unix_sockets;
 using waterspout::test::run_in_child;
@@ -38,26 +39,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using Events = IOLoop::Events;
-
-// Leaves the process room for so many more descriptors while it lives.
-class FewDescriptors {
- public:
-  explicit FewDescriptors(std::size_t room) {
-    getrlimit(RLIMIT_NOFILE, &before_);
-    // The lowest free numbers are used first, so the gaps are closed.
-    const int last = dup(STDIN_FILENO);
-    rlimit few = before_;
-    few.rlim_cur = static_cast<rlim_t>(last) + room;
-    close(last);
-    setrlimit(RLIMIT_NOFILE, &few);
-  }
-  ~FewDescriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
-  FewDescriptors(const FewDescriptors&) = delete;
-  FewDescriptors& operator=(const FewDescriptors&) = delete;
-
- private:
-  rlimit before_{};
-};
 
 }  // namespace
 

@@ -46,6 +46,10 @@ WATERSPOUT_API const std::error_category& stream_category() noexcept;
 
 WATERSPOUT_API std::error_code make_error_code(StreamErrc code) noexcept;
 
+/// The category of the EAI_ values of getaddrinfo(3), with gai_strerror(3)'s
+/// texts; its name() is "waterspout.resolver".
+WATERSPOUT_API const std::error_category& resolver_category() noexcept;
+
 /// Thrown by an operation on a closed stream that its buffer cannot satisfy,
 /// and by a write after close_after_writing().
 /// Tornado: StreamClosedError, whose real_error is our cause().

@@ -7,6 +7,7 @@
 #include <typeinfo>
 
 #include <cxxabi.h>
+#include <netdb.h>
 
 namespace waterspout {
 namespace {
@@ -64,6 +65,16 @@ std::string current_exception_type() {
 }
 
 // The C escape of one byte; empty where the byte may stand as it is.
+class ResolverCategory final : public std::error_category {
+ public:
+  [[nodiscard]] const char* name() const noexcept override {
+    return "waterspout.resolver";
+  }
+  [[nodiscard]] std::string message(int code) const override {
+    return ::gai_strerror(code);
+  }
+};
+
 std::string escape_byte(unsigned char byte) {
   switch (byte) {
     case '\n':
@@ -88,6 +99,11 @@ std::string escape_byte(unsigned char byte) {
 
 const std::error_category& stream_category() noexcept {
   static const StreamCategory category;
+  return category;
+}
+
+const std::error_category& resolver_category() noexcept {
+  static const ResolverCategory category;
   return category;
 }
 

@@ -6,6 +6,7 @@
 #include "waterspout/error.h"
 
 #include "context/backtrace.h"
+#include "loop/open_loops.h"
 
 namespace waterspout::detail {
 namespace {
@@ -27,6 +28,7 @@ LoopCore::LoopCore(IOLoop& loop, event_base* base, Clock clock, Logger logger)
       signals_(*this) {
   timer_.emplace(*this, &LoopCore::on_timer, this);
   waker_.emplace(*this, &LoopCore::on_wake, this);
+  count_open_loop(true);
 }
 
 LoopCore::~LoopCore() { close(false); }
@@ -123,6 +125,7 @@ void LoopCore::close(bool close_fds) {
   }
   phase_ = Phase::closed;
   release_everything(close_fds);
+  count_open_loop(false);
 }
 
 // Everything dies in a state in which what its destructor calls is harmless:

@@ -9,6 +9,7 @@
 
 #include "base/throw_errno.h"
 #include "base/unique_fd.h"
+#include "stream/adopt.h"
 #include "stream/socket_transport.h"
 #include "stream/stream_core.h"
 
@@ -85,6 +86,16 @@ std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, int fd,
   auto core = std::make_unique<detail::StreamCore>(
       loop.core(), std::make_unique<SocketTransport>(std::move(owned)), start,
       options);
+  return std::make_shared<OwnedStream>(std::move(core));
+}
+
+std::shared_ptr<IOStream> adopt_accepted(IOLoop& loop, UniqueFd fd,
+                                         IOStream::Options options,
+                                         std::shared_ptr<void> companion) {
+  auto transport = std::make_unique<SocketTransport>(std::move(fd));
+  transport->keep_while_open(std::move(companion));
+  auto core = std::make_unique<detail::StreamCore>(
+      loop.core(), std::move(transport), Start::open, options);
   return std::make_shared<OwnedStream>(std::move(core));
 }
 

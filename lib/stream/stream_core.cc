@@ -26,13 +26,7 @@ bool is_reset(std::error_code error) {
 }
 
 BaseIOStream::Options checked(BaseIOStream::Options options) {
-  constexpr std::size_t kLargestChunk = 65536;
-  if (options.max_buffer_size == 0) {
-    throw std::invalid_argument("IOStream: max_buffer_size: is 0");
-  }
-  if (options.read_chunk_size == 0 || options.read_chunk_size > kLargestChunk) {
-    throw std::invalid_argument("IOStream: read_chunk_size: not 1 to 65536");
-  }
+  check_stream_options(options);
   // A chunk must not fill the buffer past its bound by itself.
   const std::size_t half =
       std::max(options.max_buffer_size / 2, std::size_t{1});
@@ -41,6 +35,16 @@ BaseIOStream::Options checked(BaseIOStream::Options options) {
 }
 
 }  // namespace
+
+void check_stream_options(const BaseIOStream::Options& options) {
+  constexpr std::size_t kLargestChunk = 65536;
+  if (options.max_buffer_size == 0) {
+    throw std::invalid_argument("IOStream: max_buffer_size: is 0");
+  }
+  if (options.read_chunk_size == 0 || options.read_chunk_size > kLargestChunk) {
+    throw std::invalid_argument("IOStream: read_chunk_size: not 1 to 65536");
+  }
+}
 
 /// Marks that callbacks are being run, and settles the stream at the end.
 /// Holds the stream, whatever the callbacks let go of.

@@ -23,6 +23,9 @@
 
 namespace waterspout::detail {
 
+/// Errors: throws std::invalid_argument for options outside their bounds.
+void check_stream_options(const BaseIOStream::Options& options);
+
 /// Owned by its BaseIOStream. Every way in from the loop holds the stream for
 /// its duration, so a callback may drop the last reference; the functions that
 /// run user code say so.

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <system_error>
+#include <utility>
 
 #include <sys/uio.h>
 
@@ -54,6 +56,15 @@ class Transport {
 
   /// How connecting ended. Asked once: the kernel forgets what it has told.
   virtual std::error_code connect_result() noexcept = 0;
+
+  /// Holds `companion` until the descriptor is closed, which may be after the
+  /// stream is: so a server counts the connections that it has.
+  void keep_while_open(std::shared_ptr<void> companion) noexcept {
+    companion_ = std::move(companion);
+  }
+
+ private:
+  std::shared_ptr<void> companion_;  // let go of after the derived class's fd
 };
 
 }  // namespace waterspout

@@ -59,6 +59,8 @@ class Program {
   const std::string& wait_for_out(std::string_view text);
   const std::string& wait_for_err(std::string_view text);
 
+  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+
   void send_signal(int signum) const;
 
   /// Waits for the end.

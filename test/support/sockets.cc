@@ -127,15 +127,20 @@ void UniquePeerFd::close() noexcept {
   }
 }
 
+UniquePeerFd connect_to(const Address& address) {
+  UniquePeerFd socket(checked(
+      ::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
+  checked(connect(socket.get(), address.data(),
+                  static_cast<socklen_t>(address.size())),
+          "connect");
+  return socket;
+}
+
 SocketPair connect_tcp_pair() {
   std::uint16_t port = 0;
   const UniquePeerFd listener(listen_on_loopback(port));
   SocketPair pair;
-  pair.client = UniquePeerFd(new_tcp_socket());
-  const Address address("127.0.0.1", port);
-  checked(connect(pair.client.get(), address.data(),
-                  static_cast<socklen_t>(address.size())),
-          "connect");
+  pair.client = connect_to(Address("127.0.0.1", port));
   pair.server = accept_from(listener.get());
   set_option(pair.client.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(pair.server.get(), IPPROTO_TCP, TCP_NODELAY, 1);

@@ -71,6 +71,9 @@ struct SocketPair {
 /// By socketpair(2).
 [[nodiscard]] SocketPair make_unix_sockets();
 
+/// A socket connected to `address`.
+[[nodiscard]] UniquePeerFd connect_to(const Address& address);
+
 /// A listening TCP socket on a free port of 127.0.0.1, which the caller owns.
 [[nodiscard]] int listen_on_loopback(std::uint16_t& port);
 

@@ -21,7 +21,7 @@ PUBLIC = {
     'iostream.h': 'stream', 'ssl_iostream.h': 'stream',
     'pipe_iostream.h': 'stream',
     'tcpserver.h': 'service', 'tcpclient.h': 'service', 'process.h': 'service',
-    'testing.h': 'service',
+    'daemon.h': 'service', 'testing.h': 'service',
 }
 # Third-party headers, and the one room of lib/ that may see each family.
 LIBEVENT = re.compile(r'event2/|event\.h$|ev(buffer|dns|http|rpc|util)\.h$')

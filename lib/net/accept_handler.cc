@@ -1,0 +1,239 @@
+#include <cerrno>
+#include <chrono>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include <sys/socket.h>
+
+#include "waterspout/error.h"
+#include "waterspout/netutil.h"
+
+#include "base/throw_errno.h"
+#include "loop/loop_core.h"
+#include "net/listener.h"
+
+namespace waterspout {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr int kAcceptsPerTurn = 128;
+constexpr Duration kPauseWithoutRoom = milliseconds(100);
+constexpr Duration kPauseAfterFailure = seconds(1);
+constexpr Duration kBetweenWarnings = seconds(5);
+
+/// What a failed accept(2) means for those behind it in the queue.
+enum class Failure { drained, skip, no_room, other };
+
+// accept(2): on Linux it also reports what became of the connection that it
+// took from the queue.
+Failure classify(int code) {
+  switch (code) {
+    case EAGAIN:
+      return Failure::drained;
+    case EINTR:
+    case ECONNABORTED:
+    case EPERM:
+    case ENETDOWN:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+      return Failure::skip;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+      return Failure::no_room;
+    default:
+      return Failure::other;
+  }
+}
+
+}  // namespace
+
+/// Held by the handler that the loop has for the descriptor, so it goes with
+/// that.
+struct AcceptHandler::State
+    : public std::enable_shared_from_this<AcceptHandler::State> {
+  State(IOLoop& state_loop, int listener,
+        Callback<void(Socket, const Address&)> accepted)
+      : loop(state_loop), fd(listener), callback(std::move(accepted)) {}
+
+  void remove() noexcept {
+    removed = true;
+    loop.remove_timeout(retry);
+    loop.remove_handler(fd);  // Last: may destroy *this.
+  }
+
+  // To wait for nothing needs nothing of the kernel that it could refuse.
+  void pause() noexcept {
+    paused = true;
+    loop.remove_timeout(retry);
+    loop.update_handler(fd, 0);
+  }
+
+  void resume() {
+    if (std::exchange(paused, false)) {
+      try_again();
+    }
+  }
+
+  void accept_batch() {
+    int accepted = 0;
+    int failure = 0;
+    for (int i = 0; i < kAcceptsPerTurn && !removed && !paused; ++i) {
+      Address peer;
+      Socket connection = accept_one(peer);
+      if (connection) {
+        ++accepted;
+        if (!deliver(std::move(connection), peer)) {
+          return;
+        }
+        continue;
+      }
+      failure = errno;
+      if (classify(failure) != Failure::skip) {
+        break;
+      }
+    }
+    if (!removed && !paused) {
+      after_batch(accepted, failure);
+    }
+  }
+
+ private:
+  [[nodiscard]] Socket accept_one(Address& peer) const {
+    sockaddr_storage name{};
+    socklen_t size = sizeof name;
+    Socket connection(::accept4(fd, reinterpret_cast<sockaddr*>(&name), &size,
+                                SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (connection) {
+      peer = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), size);
+    }
+    return connection;
+  }
+
+  // False where the callback threw, which ends the batch.
+  bool deliver(Socket connection, const Address& peer) {
+    detail::LoopCore& core = loop.core();
+    const auto exception = core.call<Socket, const Address&>(
+        callback, "add_accept_handler", std::move(connection), peer);
+    if (exception) {
+      core.report(exception, "add_accept_handler", callback.origin(),
+                  callback.context());
+    }
+    return !exception;
+  }
+
+  void after_batch(int accepted, int failure) {
+    if (failure == 0) {
+      return;
+    }
+    const Failure kind = classify(failure);
+    if (kind == Failure::no_room) {
+      warn(failure);
+      pause_for(kPauseWithoutRoom);
+    } else if (kind == Failure::other ||
+               (kind == Failure::skip && accepted == 0)) {
+      // A whole batch of failures would come again at once.
+      log(LogLevel::error, failure, "");
+      pause_for(kPauseAfterFailure);
+    }
+  }
+
+  void warn(int failure) {
+    const TimePoint now = loop.time();
+    if (!warned || now - *warned >= kBetweenWarnings) {
+      warned = now;
+      log(LogLevel::warning, failure, "; clients wait");
+    }
+  }
+
+  void log(LogLevel level, int failure, const char* consequence) const {
+    loop.logger().log(level, LogCategory::general,
+                      describe_error("accept", "fd " + std::to_string(fd),
+                                     errno_code(failure)) +
+                          consequence);
+  }
+
+  void pause_for(Duration time) {
+    loop.update_handler(fd, 0);
+    const NullContext outside;
+    retry = loop.call_later(time, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) {
+        self->try_again();
+      }
+    });
+  }
+
+  // What the kernel refuses to poll now it may poll later.
+  void try_again() {
+    try {
+      loop.update_handler(fd, IOLoop::READ);
+    } catch (const std::system_error& error) {
+      log(LogLevel::error, error.code().value(), "");
+      pause_for(kPauseAfterFailure);
+    }
+  }
+
+  IOLoop& loop;
+  const int fd;
+  Callback<void(Socket, const Address&)> callback;
+  bool removed = false;
+  bool paused = false;
+  TimeoutHandle retry;
+  std::optional<TimePoint> warned;
+};
+
+AcceptHandler::AcceptHandler(std::weak_ptr<State> state) noexcept
+    : state_(std::move(state)) {}
+
+AcceptHandler& AcceptHandler::operator=(AcceptHandler&& other) noexcept {
+  if (this != &other) {
+    remove();
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+
+void AcceptHandler::remove() noexcept {
+  if (const auto state = std::exchange(state_, {}).lock()) {
+    state->remove();
+  }
+}
+
+void AcceptHandler::pause() noexcept {
+  if (const auto state = state_.lock()) {
+    state->pause();
+  }
+}
+
+void AcceptHandler::resume() noexcept {
+  if (const auto state = state_.lock()) {
+    state->resume();
+  }
+}
+
+AcceptHandler add_accept_handler(
+    IOLoop& loop, int fd, Callback<void(Socket, const Address&)> callback) {
+  if (!callback) {
+    throw std::invalid_argument("add_accept_handler: callback: is empty");
+  }
+  prepare_listener(fd, "add_accept_handler");
+  callback.set_operation("add_accept_handler");
+  const auto state =
+      std::make_shared<AcceptHandler::State>(loop, fd, std::move(callback));
+  const NullContext outside;  // the callback brings its own
+  loop.add_handler(fd, IOLoop::READ, [state](int /*fd*/, IOLoop::Events) {
+    state->accept_batch();
+  });
+  return AcceptHandler(state);
+}
+
+}  // namespace waterspout

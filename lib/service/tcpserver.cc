@@ -1,0 +1,375 @@
+#include "waterspout/tcpserver.h"
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "waterspout/error.h"
+
+#include "base/intrusive_list.h"
+#include "loop/loop_core.h"
+#include "stream/adopt.h"
+#include "stream/stream_core.h"
+
+namespace waterspout {
+
+struct ConnectionHook : ListHook {};
+
+/// Lives as long as the descriptor of one connection is open.
+struct TCPServer::Connection : public ConnectionHook {
+  explicit Connection(std::shared_ptr<State> of) noexcept;
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  const std::shared_ptr<State> server;
+  std::weak_ptr<IOStream> stream;
+};
+
+/// What connections and callbacks hold of the server, which may go before them.
+struct TCPServer::State final
+    : public LoopClient,
+      public std::enable_shared_from_this<TCPServer::State> {
+  struct Listener {
+    Socket socket;
+    AcceptHandler handler;  // removed before its socket is closed
+  };
+
+  struct Drain {
+    Callback<void(Drained)> callback;
+    std::size_t streams;  ///< open when it began
+    TimeoutHandle deadline;
+    Drained result;
+    bool done = false;  ///< its callback is posted
+  };
+
+  State(TCPServer& of, Options server_options)
+      : server(&of), options(server_options) {
+    detail::check_stream_options(options.stream);
+    if (options.max_connections == 0) {
+      throw std::invalid_argument("TCPServer: max_connections: is 0");
+    }
+  }
+
+  void settle_on(IOLoop& its_loop);
+  IOLoop& take_loop();
+  void listen(Socket socket);
+  void stop() noexcept;
+  void accepted(Socket connection, const Address& address);
+  template <class Hook>
+  void guard(IOStream& stream, const Address& address, Hook hook) const;
+  void connection_closed() noexcept;
+  void begin_drain(Duration timeout, Callback<void(Drained)> callback);
+  void ask_to_finish() const;
+  void close_open_streams();
+  void finish_drain() noexcept;
+  [[nodiscard]] std::vector<std::shared_ptr<IOStream>> open_streams();
+
+  // LoopClient.
+  void run_task() noexcept override;
+  void send_gathered() noexcept override {}
+  void loop_closed() noexcept override;
+
+  TCPServer* server;  // null once destroyed
+  const Options options;
+  IOLoop* loop = nullptr;  // null before there is one, and once it is closed
+  bool had_loop = false;
+  bool started = false;
+  std::vector<Listener> listeners;
+  std::vector<Socket> pending;  // bound, and not yet accepted from
+  IntrusiveList<Connection, ConnectionHook> connections;
+  std::size_t open = 0;
+  std::unique_ptr<Drain> drain;
+};
+
+TCPServer::Connection::Connection(std::shared_ptr<State> of) noexcept
+    : server(std::move(of)) {
+  server->connections.push_back(*this);
+  ++server->open;
+}
+
+TCPServer::Connection::~Connection() {
+  unlink();
+  server->connection_closed();
+}
+
+void TCPServer::State::settle_on(IOLoop& its_loop) {
+  if (its_loop.core().closed()) {
+    throw std::logic_error("TCPServer: the loop is closed");
+  }
+  loop = &its_loop;
+  had_loop = true;
+  loop->core().add_client(*this);
+}
+
+IOLoop& TCPServer::State::take_loop() {
+  if (loop == nullptr) {
+    if (had_loop) {
+      throw std::logic_error("TCPServer: its loop is closed");
+    }
+    settle_on(IOLoop::current());
+  }
+  return *loop;
+}
+
+void TCPServer::State::listen(Socket socket) {
+  if (!socket) {
+    throw std::invalid_argument("TCPServer: add_socket: is no socket");
+  }
+  IOLoop& its_loop = take_loop();
+  if (options.nodelay) {
+    // Accepted sockets inherit it; one of the Unix domain does not know it.
+    const int on = 1;
+    ::setsockopt(socket.fileno(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  auto callback = [weak = weak_from_this()](Socket connection,
+                                            const Address& address) {
+    if (const auto self = weak.lock()) {
+      self->accepted(std::move(connection), address);
+    }
+  };
+  AcceptHandler handler =
+      add_accept_handler(its_loop, socket.fileno(), std::move(callback));
+  if (open >= options.max_connections) {
+    handler.pause();
+  }
+  listeners.push_back({std::move(socket), std::move(handler)});
+}
+
+void TCPServer::State::stop() noexcept {
+  const std::vector<Listener> gone = std::move(listeners);
+  const std::vector<Socket> never_started = std::move(pending);
+  listeners.clear();
+  pending.clear();
+}
+
+// Runs a hook of the subclass.
+template <class Hook>
+void TCPServer::State::guard(IOStream& stream, const Address& address,
+                             Hook hook) const {
+  IOLoop& its_loop = *loop;  // the hook may destroy the server
+  try {
+    hook();
+  } catch (...) {
+    stream.close(StreamErrc::uncaught_exception);
+    its_loop.logger().error(
+        "Error in connection callback: " + address.to_string() + ": " +
+        describe_exception(std::current_exception()));
+  }
+}
+
+void TCPServer::State::accepted(Socket connection, const Address& address) {
+  auto companion = std::make_shared<Connection>(shared_from_this());
+  const std::shared_ptr<IOStream> stream = adopt_accepted(
+      *loop, UniqueFd(connection.release()), options.stream, companion);
+  companion->stream = stream;
+  companion.reset();  // its stream holds it
+  if (open >= options.max_connections) {
+    for (Listener& listener : listeners) {
+      listener.handler.pause();
+    }
+  }
+  guard(*stream, address, [&] { server->handle_stream(stream, address); });
+}
+
+// May run inside anything that closes a stream, so it calls no user code.
+void TCPServer::State::connection_closed() noexcept {
+  --open;
+  if (loop == nullptr || loop->core().closed()) {
+    return;
+  }
+  if (open + 1 == options.max_connections) {
+    for (Listener& listener : listeners) {
+      listener.handler.resume();
+    }
+  }
+  if (drain && open == 0) {
+    finish_drain();
+  }
+}
+
+std::vector<std::shared_ptr<IOStream>> TCPServer::State::open_streams() {
+  std::vector<std::shared_ptr<IOStream>> streams;
+  IntrusiveList<Connection, ConnectionHook> seen;
+  while (Connection* const connection = connections.pop_front()) {
+    seen.push_back(*connection);
+    if (auto stream = connection->stream.lock(); stream && !stream->closed()) {
+      streams.push_back(std::move(stream));
+    }
+  }
+  connections.take_all(seen);
+  return streams;
+}
+
+void TCPServer::State::begin_drain(Duration timeout,
+                                   Callback<void(Drained)> callback) {
+  if (!callback) {
+    throw std::invalid_argument("drain: callback: is empty");
+  }
+  if (drain) {
+    throw std::logic_error("drain: the server drains already");
+  }
+  if (loop == nullptr) {
+    throw std::logic_error("drain: the server has no loop");
+  }
+  stop();
+  callback.set_operation("drain");
+  drain = std::make_unique<Drain>(
+      Drain{std::move(callback), open, TimeoutHandle(), {}, false});
+  if (open == 0) {
+    finish_drain();
+    return;
+  }
+  const NullContext outside;
+  drain->deadline = loop->call_later(timeout, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) {
+      self->close_open_streams();
+    }
+  });
+  ask_to_finish();
+}
+
+void TCPServer::State::ask_to_finish() const {
+  const auto self = std::const_pointer_cast<State>(shared_from_this());
+  for (const std::shared_ptr<IOStream>& stream : self->open_streams()) {
+    if (server == nullptr || stream->closed()) {
+      continue;
+    }
+    guard(*stream, stream->peer_address(),
+          [&] { server->handle_drain(*stream); });
+  }
+}
+
+// What a closed stream has left to the loop to send goes on by itself.
+void TCPServer::State::close_open_streams() {
+  const std::vector<std::shared_ptr<IOStream>> streams = open_streams();
+  drain->result.closed = streams.size();
+  for (const std::shared_ptr<IOStream>& stream : streams) {
+    stream->close();
+  }
+  finish_drain();
+}
+
+void TCPServer::State::finish_drain() noexcept {
+  if (std::exchange(drain->done, true)) {
+    return;
+  }
+  loop->remove_timeout(drain->deadline);
+  loop->core().post_task(*this);
+}
+
+void TCPServer::State::run_task() noexcept {
+  const auto self = shared_from_this();  // the callback may destroy the server
+  const std::unique_ptr<Drain> ended = std::move(drain);
+  if (!ended) {
+    return;
+  }
+  ended->result.finished = ended->streams - ended->result.closed;
+  loop->core().run<Drained>(ended->callback, "drain", ended->result);
+}
+
+void TCPServer::State::loop_closed() noexcept {
+  loop = nullptr;
+  stop();
+  const std::unique_ptr<Drain> dropped = std::move(drain);
+}
+
+TCPServer::TCPServer() : TCPServer(Options()) {}
+
+TCPServer::TCPServer(Options options)
+    : state_(std::make_shared<State>(*this, options)) {}
+
+TCPServer::TCPServer(IOLoop& loop) : TCPServer(loop, Options()) {}
+
+TCPServer::TCPServer(IOLoop& loop, Options options) : TCPServer(options) {
+  state_->settle_on(loop);
+}
+
+TCPServer::~TCPServer() {
+  state_->server = nullptr;
+  state_->stop();
+  if (state_->drain) {
+    state_->loop->remove_timeout(state_->drain->deadline);
+    const std::unique_ptr<State::Drain> dropped = std::move(state_->drain);
+  }
+}
+
+void TCPServer::listen(std::uint16_t port, std::string_view address,
+                       BindOptions options) {
+  add_sockets(bind_sockets(port, address, options));
+}
+
+void TCPServer::bind(std::uint16_t port, std::string_view address,
+                     BindOptions options) {
+  std::vector<Socket> sockets = bind_sockets(port, address, options);
+  if (state_->started) {
+    add_sockets(std::move(sockets));
+    return;
+  }
+  for (Socket& socket : sockets) {
+    state_->pending.push_back(std::move(socket));
+  }
+}
+
+void TCPServer::start() {
+  if (std::exchange(state_->started, true)) {
+    throw std::logic_error("TCPServer: start: has started already");
+  }
+  add_sockets(std::exchange(state_->pending, {}));
+}
+
+bool TCPServer::start(int processes, ForkOptions options) {
+  if (state_->started) {
+    throw std::logic_error("TCPServer: start: has started already");
+  }
+  if (processes != 1 && !fork_processes(processes, std::move(options))) {
+    stop();
+    return false;
+  }
+  start();
+  return true;
+}
+
+void TCPServer::add_socket(Socket socket) { state_->listen(std::move(socket)); }
+
+void TCPServer::add_sockets(std::vector<Socket> sockets) {
+  for (Socket& socket : sockets) {
+    state_->listen(std::move(socket));
+  }
+}
+
+void TCPServer::stop() noexcept { state_->stop(); }
+
+void TCPServer::drain(Duration timeout, Callback<void(Drained)> callback) {
+  state_->begin_drain(timeout, std::move(callback));
+}
+
+bool TCPServer::draining() const noexcept { return state_->drain != nullptr; }
+
+std::vector<Address> TCPServer::addresses() const {
+  std::vector<Address> addresses;
+  for (const State::Listener& listener : state_->listeners) {
+    addresses.push_back(listener.socket.local_address());
+  }
+  for (const Socket& socket : state_->pending) {
+    addresses.push_back(socket.local_address());
+  }
+  return addresses;
+}
+
+std::size_t TCPServer::connections() const noexcept { return state_->open; }
+
+IOLoop& TCPServer::loop() const {
+  if (state_->loop == nullptr) {
+    throw std::logic_error("TCPServer: has no loop");
+  }
+  return *state_->loop;
+}
+
+void TCPServer::handle_drain(IOStream& /*stream*/) {}
+
+}  // namespace waterspout

@@ -1,0 +1,53 @@
+// What the sample servers have in common: where they listen, in how many
+// processes, and how they end.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "waterspout/ioloop.h"
+#include "waterspout/tcpserver.h"
+
+namespace serve {
+
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct Options {
+  std::string address;      ///< --address; empty: all interfaces
+  std::uint16_t port = 0;   ///< --port; 0: the kernel picks one
+  std::string unix_path;    ///< --unix; "@name" is abstract; instead of TCP
+  int processes = 1;        ///< --processes; 0: one for every core
+  bool reuse_port = false;  ///< --reuse-port: a listener for each process
+};
+
+/// Takes the options above, and their values, out of `arguments` (main's,
+/// without the program's name); what it does not know it leaves there.
+/// `default_port` is that of a command line without --port.
+/// Errors: throws UsageError, which says what is wrong.
+[[nodiscard]] Options take_options(std::vector<std::string>& arguments,
+                                   std::uint16_t default_port);
+
+/// The lines of --help that explain the options above.
+[[nodiscard]] const char* options_help() noexcept;
+
+using MakeServer = std::function<std::unique_ptr<waterspout::TCPServer>(
+    waterspout::IOLoop& loop)>;
+
+/// Serves until SIGTERM or SIGINT, and then for at most a moment until open
+/// streams have finished. Prints "NAME: listening on ADDRESS" for every address
+/// on standard output, once clients can connect. Sockets that the process has
+/// inherited (waterspout::inherited_sockets) go before the options. Returns
+/// the program's exit status. Errors: throws what the library throws.
+[[nodiscard]] int run(std::string_view name, const Options& options,
+                      const MakeServer& make_server);
+
+}  // namespace serve

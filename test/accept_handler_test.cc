@@ -1,0 +1,514 @@
+// Accepting: what goes to the callback, what ends it, and what a shortage of
+// descriptors does.
+
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+
+#include "waterspout/netutil.h"
+
+#include "support/contexts.h"
+#include "support/few_descriptors.h"
+#include "support/loop_fixture.h"
+#include "support/sockets.h"
+#include "support/stream_helpers.h"
+#include "support/virtual_clock.h"
+
+using waterspout::AcceptHandler;
+using waterspout::add_accept_handler;
+using waterspout::Address;
+using waterspout::bind_sockets;
+using waterspout::bind_unix_socket;
+using waterspout::IOLoop;
+using waterspout::LogLevel;
+using waterspout::Socket;
+using waterspout::StackContext;
+using waterspout::test::BorrowedLoop;
+using waterspout::test::connect_to;
+using waterspout::test::entered_contexts;
+using waterspout::test::FewDescriptors;
+using waterspout::test::LoopFixture;
+using waterspout::test::named;
+using waterspout::test::Names;
+using waterspout::test::Token;
+using waterspout::test::UniquePeerFd;
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// What the next calls of accept4 fail with, once the kernel has a connection to
+// give; 0 lets one through.
+std::deque<int> next_accepts;
+// All fail with it, while it is not 0.
+int every_accept = 0;
+int accept_calls = 0;
+
+int fail_with(int code) {
+  errno = code;
+  return -1;
+}
+
+}  // namespace
+
+// Takes the place of the C library's for this program and the library in it.
+extern "C" int accept4(int fd, sockaddr* address, socklen_t* size, int flags) {
+  ++accept_calls;
+  if (every_accept != 0) {
+    return fail_with(every_accept);
+  }
+  if (!next_accepts.empty()) {
+    const int code = next_accepts.front();
+    next_accepts.pop_front();
+    if (code != 0) {
+      return fail_with(code);
+    }
+  }
+  return static_cast<int>(syscall(SYS_accept4, fd, address, size, flags));
+}
+
+namespace {
+
+// A socket that listens on 127.0.0.1, and clients of it.
+class Listener {
+ public:
+  explicit Listener(int backlog = 4096)
+      : socket_(std::move(
+            bind_sockets(0, "127.0.0.1", {.backlog = backlog}).front())) {
+    next_accepts.clear();
+    every_accept = 0;
+    accept_calls = 0;
+  }
+
+  [[nodiscard]] int fd() const { return socket_.fileno(); }
+  [[nodiscard]] Address address() const { return socket_.local_address(); }
+
+  void connect(int times = 1) {
+    for (int i = 0; i < times; ++i) {
+      clients_.push_back(connect_to(address()));
+    }
+  }
+
+  [[nodiscard]] std::vector<UniquePeerFd>& clients() { return clients_; }
+
+ private:
+  Socket socket_;
+  std::vector<UniquePeerFd> clients_;
+};
+
+// Keeps what was accepted.
+class Accepted {
+ public:
+  [[nodiscard]] auto keep() {
+    return [this](Socket connection, const Address& /*peer*/) {
+      sockets_.push_back(std::move(connection));
+    };
+  }
+  [[nodiscard]] std::size_t count() const { return sockets_.size(); }
+  [[nodiscard]] std::vector<Socket>& sockets() { return sockets_; }
+
+ private:
+  std::vector<Socket> sockets_;
+};
+
+}  // namespace
+
+TEST_SUITE_BEGIN("accept_handler");
+
+TEST_CASE(
+    "add_accept_handler gives every connection and where it comes from, "
+    "non-blocking and closed on exec (K-92)") {
+  LoopFixture loop;
+  Listener listener;
+  listener.connect();
+  std::optional<Address> peer;
+  Socket accepted;
+  const AcceptHandler handler = add_accept_handler(
+      loop, listener.fd(), [&](Socket connection, const Address& address) {
+        accepted = std::move(connection);
+        peer = address;
+        loop.stop();
+      });
+  loop.run();
+  REQUIRE(peer);
+  CHECK(*peer == Address::local_of(listener.clients()[0].get()));
+  CHECK((fcntl(accepted.fileno(), F_GETFL) & O_NONBLOCK) != 0);
+  CHECK((fcntl(accepted.fileno(), F_GETFD) & FD_CLOEXEC) != 0);
+}
+
+TEST_CASE(
+    "add_accept_handler accepts from a Unix domain socket, whose clients "
+    "have no names") {
+  LoopFixture loop;
+  const std::string name =
+      std::string("\0waterspout-accept-", 19) + std::to_string(getpid());
+  const Socket listener = bind_unix_socket(name);
+  const UniquePeerFd client = connect_to(Address::unix_path(name));
+  bool named_peer = true;
+  const AcceptHandler handler = add_accept_handler(
+      loop, listener.fileno(), [&](Socket, const Address& address) {
+        named_peer = address.named();
+        loop.stop();
+      });
+  loop.run();
+  CHECK(!named_peer);
+}
+
+TEST_CASE(
+    "add_accept_handler accepts at most 128 in a turn, and the rest in "
+    "the next ones (N23)") {
+  BorrowedLoop loop;
+  Listener listener;
+  listener.connect(300);
+  Accepted accepted;
+  const AcceptHandler handler =
+      add_accept_handler(loop, listener.fd(), accepted.keep());
+  std::vector<std::size_t> at_each_turn;
+  while (accepted.count() < 300 && at_each_turn.size() < 10) {
+    loop.run_turns(1);
+    at_each_turn.push_back(accepted.count());
+  }
+  CHECK(accepted.count() == 300);
+  std::size_t before = 0;
+  for (const std::size_t count : at_each_turn) {
+    CHECK(count - before <= 128);
+    before = count;
+  }
+}
+
+TEST_CASE("A connection that its client has reset is still handed over (N21)") {
+  LoopFixture loop;
+  Listener listener;
+  listener.connect();
+  listener.clients()[0].reset();
+  bool told = false;
+  const AcceptHandler handler = add_accept_handler(
+      loop, listener.fd(), [&](Socket, const Address& address) {
+        told = address.named();
+        loop.stop();
+      });
+  loop.run();
+  CHECK(told);
+}
+
+TEST_CASE(
+    "Connections that failed before they were accepted are skipped "
+    "(N22)") {
+  for (const int code : {ECONNABORTED, EPROTO, EPERM, ENETDOWN, EINTR,
+                         EHOSTUNREACH, ENONET, EOPNOTSUPP}) {
+    CAPTURE(code);
+    LoopFixture loop;
+    Listener listener;
+    listener.connect(2);
+    next_accepts = {code, code, 0, code};
+    Accepted accepted;
+    const AcceptHandler handler =
+        add_accept_handler(loop, listener.fd(), accepted.keep());
+    CHECK(loop.run_until([&] { return accepted.count() == 2; }));
+  }
+}
+
+TEST_CASE(
+    "Without descriptors accepting pauses, is told of once, and "
+    "recovers by itself within a second (R1)") {
+  LoopFixture loop;
+  Listener listener;
+  listener.connect(20);
+  Accepted accepted;
+  const AcceptHandler handler =
+      add_accept_handler(loop, listener.fd(), accepted.keep());
+  loop.expect_log(LogLevel::warning, "Too many open files; clients wait");
+  {
+    const FewDescriptors few(5);
+    CHECK(loop.run_until([&] { return accepted.count() == 5; }));
+    const auto turns = loop->statistics().turns;
+    const int calls = accept_calls;
+    const auto began = std::chrono::steady_clock::now();
+    loop.run_until(
+        [&] { return std::chrono::steady_clock::now() - began >= 500ms; });
+    CHECK(accept_calls - calls <= 6);
+    CHECK(loop->statistics().turns - turns <= 1100);  // run_until's own
+    // Some come back, and are taken.
+    accepted.sockets().erase(accepted.sockets().begin(),
+                             accepted.sockets().begin() + 3);
+    CHECK(loop.run_until([&] { return accepted.count() == 5; }, 1000ms));
+  }
+  CHECK(loop.run_until([&] { return accepted.count() == 17; }, 1000ms));
+  loop.bound_turns(2000);
+}
+
+TEST_CASE(
+    "Every shortage pauses accepting for a tenth of a second, and a "
+    "warning comes every five seconds (R2, R4)") {
+  for (const int code : {EMFILE, ENFILE, ENOBUFS, ENOMEM}) {
+    CAPTURE(code);
+    waterspout::test::VirtualClock clock;
+    LoopFixture loop(clock.options());
+    Listener listener;
+    listener.connect();
+    Accepted accepted;
+    const AcceptHandler handler =
+        add_accept_handler(loop, listener.fd(), accepted.keep());
+    every_accept = code;
+    loop.expect_log(LogLevel::warning, "accept: fd ");
+    loop.expect_log(LogLevel::warning, "clients wait");
+    loop->call_later(6s, [] { every_accept = 0; });
+    loop->call_later(7s, [&] { loop.stop(); });
+    loop.run();
+    CHECK(accepted.count() == 1);
+    CHECK(accept_calls >= 60);
+    CHECK(accept_calls <= 64);
+  }
+}
+
+TEST_CASE(
+    "A failure that nobody knows is an error, and is tried again after a "
+    "second") {
+  waterspout::test::VirtualClock clock;
+  LoopFixture loop(clock.options());
+  Listener listener;
+  listener.connect();
+  Accepted accepted;
+  const AcceptHandler handler =
+      add_accept_handler(loop, listener.fd(), accepted.keep());
+  next_accepts = {EFAULT};
+  loop.expect_log(LogLevel::error, "accept: fd ");
+  const auto began = loop->time();
+  loop->call_later(900ms, [&] { CHECK(accepted.count() == 0); });
+  loop->call_later(1100ms, [&] { loop.stop(); });
+  loop.run();
+  CHECK(loop->time() - began == 1100ms);
+  CHECK(accepted.count() == 1);
+}
+
+TEST_CASE("A whole batch of connections that failed is no reason to spin") {
+  waterspout::test::VirtualClock clock;
+  LoopFixture loop(clock.options());
+  Listener listener;
+  listener.connect();
+  Accepted accepted;
+  const AcceptHandler handler =
+      add_accept_handler(loop, listener.fd(), accepted.keep());
+  every_accept = EPERM;
+  loop.expect_log(LogLevel::error, "Operation not permitted");
+  loop.expect_log(LogLevel::error, "Operation not permitted");
+  loop->call_later(1500ms, [] { every_accept = 0; });
+  loop->call_later(2500ms, [&] { loop.stop(); });
+  loop.run();
+  CHECK(accepted.count() == 1);
+  CHECK(accept_calls <= 2 * 128 + 2);
+}
+
+TEST_CASE(
+    "AcceptHandler::remove inside the callback ends the batch, and the "
+    "callback goes when it has returned (N-11)") {
+  LoopFixture loop;
+  Listener listener;
+  listener.connect(3);
+  const Token token;
+  int calls = 0;
+  AcceptHandler handler;
+  handler = add_accept_handler(
+      loop, listener.fd(),
+      [&, held = token.copy()](Socket, const Address& /*peer*/) {
+        ++calls;
+        handler.remove();
+        handler.remove();
+        CHECK(token.alive() == 1);
+        loop.stop();
+      });
+  loop.run();
+  CHECK(calls == 1);
+  CHECK(token.alive() == 0);
+}
+
+TEST_CASE(
+    "An AcceptHandler that goes, or is assigned to, removes its "
+    "handler") {
+  LoopFixture loop;
+  const Listener first;
+  const Listener second;
+  const Token token;
+  const auto callback = [&token] {
+    return [held = token.copy()](Socket, const Address& /*peer*/) {};
+  };
+  {
+    AcceptHandler handler = add_accept_handler(loop, first.fd(), callback());
+    CHECK(loop->statistics().handlers == 1);
+    handler = add_accept_handler(loop, second.fd(), callback());
+    CHECK(loop->statistics().handlers == 1);
+    CHECK(token.alive() == 1);
+    AcceptHandler moved = std::move(handler);
+    CHECK(loop->statistics().handlers == 1);
+  }
+  CHECK(loop->statistics().handlers == 0);
+  CHECK(token.alive() == 0);
+}
+
+TEST_CASE(
+    "AcceptHandler::pause leaves clients waiting, also those of the "
+    "batch under way, until resume") {
+  LoopFixture loop;
+  Listener listener;
+  listener.connect(3);
+  int calls = 0;
+  AcceptHandler handler;
+  handler = add_accept_handler(loop, listener.fd(),
+                               [&](Socket, const Address& /*peer*/) {
+                                 ++calls;
+                                 handler.pause();
+                               });
+  CHECK(loop.run_until([&] { return calls == 1; }));
+  loop->call_later(20ms, [&] { loop.stop(); });
+  loop.run();
+  CHECK(calls == 1);
+  handler.resume();
+  handler.resume();
+  CHECK(loop.run_until([&] { return calls == 2; }));
+}
+
+TEST_CASE("AcceptHandler::pause outlasts the pause of a shortage") {
+  waterspout::test::VirtualClock clock;
+  LoopFixture loop(clock.options());
+  Listener listener;
+  listener.connect();
+  Accepted accepted;
+  AcceptHandler handler =
+      add_accept_handler(loop, listener.fd(), accepted.keep());
+  next_accepts = {EMFILE};
+  loop.expect_log(LogLevel::warning, "clients wait");
+  loop->call_later(50ms, [&] { handler.pause(); });
+  loop->call_later(10s, [&] { loop.stop(); });
+  loop.run();
+  CHECK(accepted.count() == 0);
+  handler.resume();
+  loop->call_later(1s, [&] { loop.stop(); });
+  loop.run();
+  CHECK(accepted.count() == 1);
+}
+
+TEST_CASE("An AcceptHandler may outlive its loop") {
+  const Listener listener;
+  AcceptHandler handler;
+  const Token token;
+  {
+    LoopFixture loop;
+    handler = add_accept_handler(
+        loop, listener.fd(),
+        [held = token.copy()](Socket, const Address& /*peer*/) {});
+    loop->close();
+  }
+  CHECK(token.alive() == 0);
+  handler.pause();
+  handler.resume();
+  handler.remove();
+}
+
+TEST_CASE(
+    "An exception of the callback is reported, closes the connection "
+    "that was not taken, and accepting goes on (N-12)") {
+  LoopFixture loop;
+  Listener listener;
+  listener.connect(2);
+  int calls = 0;
+  loop.expect_log(LogLevel::error, "not today");
+  loop.expect_log(LogLevel::error, "not today");
+  const AcceptHandler handler = add_accept_handler(
+      loop, listener.fd(), [&](Socket, const Address& /*peer*/) {
+        ++calls;
+        throw std::out_of_range("not today");
+      });
+  CHECK(loop.run_until([&] { return calls == 2; }));
+  REQUIRE(loop.failures.size() == 2);
+  CHECK(loop.failures[0].find("add_accept_handler at ") != std::string::npos);
+  CHECK(loop.failures[0].find("not today") != std::string::npos);
+  for (UniquePeerFd& client : listener.clients()) {
+    CHECK(client.recv_all().empty());
+  }
+}
+
+TEST_CASE("The callback runs in the context in which it was registered") {
+  LoopFixture loop;
+  Listener listener;
+  listener.connect();
+  Names seen;
+  AcceptHandler handler;
+  {
+    const StackContext context(named("listening"));
+    handler = add_accept_handler(loop, listener.fd(),
+                                 [&](Socket, const Address& /*peer*/) {
+                                   seen = entered_contexts;
+                                   loop.stop();
+                                 });
+  }
+  loop.run();
+  CHECK(seen == Names{"listening"});
+}
+
+TEST_CASE("add_accept_handler refuses what it cannot accept from") {
+  LoopFixture loop;
+  const Listener listener;
+  const auto nothing = [](Socket, const Address& /*peer*/) {};
+  const auto add = [&](int fd) {
+    static_cast<void>(add_accept_handler(loop, fd, nothing));
+  };
+  const auto code_of = [&](int fd) {
+    try {
+      add(fd);
+    } catch (const std::system_error& error) {
+      return error.code().value();
+    }
+    return 0;
+  };
+  CHECK_THROWS_AS(
+      static_cast<void>(add_accept_handler(loop, listener.fd(), {})),
+      std::invalid_argument);
+  CHECK(code_of(-1) == EBADF);
+  const Socket file(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  CHECK(code_of(file.fileno()) == ENOTSOCK);
+  const UniquePeerFd plain(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  CHECK(code_of(plain.get()) == EINVAL);
+  const AcceptHandler first = add_accept_handler(loop, listener.fd(), nothing);
+  CHECK_THROWS_AS(add(listener.fd()), std::logic_error);
+}
+
+TEST_CASE("add_accept_handler makes a blocking socket non-blocking") {
+  LoopFixture loop;
+  Listener listener;
+  const int flags = fcntl(listener.fd(), F_GETFL);
+  REQUIRE(fcntl(listener.fd(), F_SETFL, flags & ~O_NONBLOCK) == 0);
+  listener.connect();
+  const AcceptHandler handler =
+      add_accept_handler(loop, listener.fd(),
+                         [&](Socket, const Address& /*peer*/) { loop.stop(); });
+  loop.run();
+  CHECK((fcntl(listener.fd(), F_GETFL) & O_NONBLOCK) != 0);
+}
+
+TEST_CASE("A listening socket without clients makes no wake-ups") {
+  LoopFixture loop;
+  const Listener listener;
+  const AcceptHandler handler = add_accept_handler(
+      loop, listener.fd(), [](Socket, const Address& /*peer*/) {});
+  loop->call_later(200ms, [&] { loop.stop(); });
+  const auto before = loop->statistics().turns;
+  loop.run();
+  CHECK(loop->statistics().turns - before <= 3);
+}
+
+TEST_SUITE_END();

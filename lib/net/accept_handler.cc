@@ -61,25 +61,24 @@ Failure classify(int code) {
 /// that.
 struct AcceptHandler::State
     : public std::enable_shared_from_this<AcceptHandler::State> {
-  State(IOLoop& state_loop, int listener,
-        Callback<void(Socket, const Address&)> accepted)
-      : loop(state_loop), fd(listener), callback(std::move(accepted)) {}
+  State(IOLoop& loop, int fd, Callback<void(Socket, const Address&)> callback)
+      : loop_(loop), fd_(fd), callback_(std::move(callback)) {}
 
   void remove() noexcept {
-    removed = true;
-    loop.remove_timeout(retry);
-    loop.remove_handler(fd);  // Last: may destroy *this.
+    removed_ = true;
+    loop_.remove_timeout(retry_);
+    loop_.remove_handler(fd_);  // Last: may destroy *this.
   }
 
   // To wait for nothing needs nothing of the kernel that it could refuse.
   void pause() noexcept {
-    paused = true;
-    loop.remove_timeout(retry);
-    loop.update_handler(fd, 0);
+    paused_ = true;
+    loop_.remove_timeout(retry_);
+    loop_.update_handler(fd_, 0);
   }
 
   void resume() {
-    if (std::exchange(paused, false)) {
+    if (std::exchange(paused_, false)) {
       try_again();
     }
   }
@@ -87,7 +86,7 @@ struct AcceptHandler::State
   void accept_batch() {
     int accepted = 0;
     int failure = 0;
-    for (int i = 0; i < kAcceptsPerTurn && !removed && !paused; ++i) {
+    for (int i = 0; i < kAcceptsPerTurn && !removed_ && !paused_; ++i) {
       Address peer;
       Socket connection = accept_one(peer);
       if (connection) {
@@ -102,7 +101,7 @@ struct AcceptHandler::State
         break;
       }
     }
-    if (!removed && !paused) {
+    if (!removed_ && !paused_) {
       after_batch(accepted, failure);
     }
   }
@@ -111,7 +110,7 @@ struct AcceptHandler::State
   [[nodiscard]] Socket accept_one(Address& peer) const {
     sockaddr_storage name{};
     socklen_t size = sizeof name;
-    Socket connection(::accept4(fd, reinterpret_cast<sockaddr*>(&name), &size,
+    Socket connection(::accept4(fd_, reinterpret_cast<sockaddr*>(&name), &size,
                                 SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection) {
       peer = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), size);
@@ -121,12 +120,12 @@ struct AcceptHandler::State
 
   // False where the callback threw, which ends the batch.
   bool deliver(Socket connection, const Address& peer) {
-    detail::LoopCore& core = loop.core();
+    detail::LoopCore& core = loop_.core();
     const auto exception = core.call<Socket, const Address&>(
-        callback, "add_accept_handler", std::move(connection), peer);
+        callback_, "add_accept_handler", std::move(connection), peer);
     if (exception) {
-      core.report(exception, "add_accept_handler", callback.origin(),
-                  callback.context());
+      core.report(exception, "add_accept_handler", callback_.origin(),
+                  callback_.context());
     }
     return !exception;
   }
@@ -148,24 +147,24 @@ struct AcceptHandler::State
   }
 
   void warn(int failure) {
-    const TimePoint now = loop.time();
-    if (!warned || now - *warned >= kBetweenWarnings) {
-      warned = now;
+    const TimePoint now = loop_.time();
+    if (!warned_ || now - *warned_ >= kBetweenWarnings) {
+      warned_ = now;
       log(LogLevel::warning, failure, "; clients wait");
     }
   }
 
   void log(LogLevel level, int failure, const char* consequence) const {
-    loop.logger().log(level, LogCategory::general,
-                      describe_error("accept", "fd " + std::to_string(fd),
-                                     errno_code(failure)) +
-                          consequence);
+    loop_.logger().log(level, LogCategory::general,
+                       describe_error("accept", "fd " + std::to_string(fd_),
+                                      errno_code(failure)) +
+                           consequence);
   }
 
   void pause_for(Duration time) {
-    loop.update_handler(fd, 0);
+    loop_.update_handler(fd_, 0);
     const NullContext outside;
-    retry = loop.call_later(time, [weak = weak_from_this()] {
+    retry_ = loop_.call_later(time, [weak = weak_from_this()] {
       if (const auto self = weak.lock()) {
         self->try_again();
       }
@@ -175,20 +174,20 @@ struct AcceptHandler::State
   // What the kernel refuses to poll now it may poll later.
   void try_again() {
     try {
-      loop.update_handler(fd, IOLoop::READ);
+      loop_.update_handler(fd_, IOLoop::READ);
     } catch (const std::system_error& error) {
       log(LogLevel::error, error.code().value(), "");
       pause_for(kPauseAfterFailure);
     }
   }
 
-  IOLoop& loop;
-  const int fd;
-  Callback<void(Socket, const Address&)> callback;
-  bool removed = false;
-  bool paused = false;
-  TimeoutHandle retry;
-  std::optional<TimePoint> warned;
+  IOLoop& loop_;
+  const int fd_;
+  Callback<void(Socket, const Address&)> callback_;
+  bool removed_ = false;
+  bool paused_ = false;
+  TimeoutHandle retry_;
+  std::optional<TimePoint> warned_;
 };
 
 AcceptHandler::AcceptHandler(std::weak_ptr<State> state) noexcept

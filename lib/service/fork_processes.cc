@@ -71,8 +71,8 @@ class WatchedSignals {
   }
 
  private:
-  sigset_t watched_;
-  sigset_t mask_before_;
+  sigset_t watched_{};
+  sigset_t mask_before_{};
   struct sigaction child_before_ {};
 };
 

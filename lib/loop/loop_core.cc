@@ -58,6 +58,10 @@ void LoopCore::check_can_run() const {
 }
 
 void LoopCore::run() {
+  run_until([] { return false; });
+}
+
+void LoopCore::run_until(const std::function<bool()>& done) {
   check_can_run();
   if (stop_requested_.exchange(false)) {
     return;
@@ -80,6 +84,9 @@ void LoopCore::run() {
     if (stop_requested_ && !leaving_) {
       const Turn turn(*this);
       run_phase();
+    }
+    if (done()) {
+      return;
     }
   }
 }

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -55,6 +56,9 @@ class LoopCore {
 
   // The loop's life.
   void run();
+  /// As run(), also until `done()` holds, which is asked after every pass over
+  /// the descriptors, outside of turns.
+  void run_until(const std::function<bool()>& done);
   void stop() noexcept;
   void close(bool close_fds);
   [[nodiscard]] bool closed() const noexcept { return phase_ == Phase::closed; }

@@ -169,7 +169,4 @@ UniquePeerFd accept_from(int listener) {
       checked(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC), "accept4"));
 }
 
-RefusingPort::RefusingPort()
-    : socket_(new_tcp_socket()), port_(bind_to_loopback(socket_.get())) {}
-
 }  // namespace waterspout::test

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "waterspout/address.h"
+#include "waterspout/testing.h"
 
 namespace waterspout::test {
 
@@ -80,18 +81,6 @@ struct SocketPair {
 /// The next connection of `listener`, which it waits for.
 [[nodiscard]] UniquePeerFd accept_from(int listener);
 
-/// A port of 127.0.0.1 that refuses connections as long as this object lives:
-/// a socket is bound to it and does not listen.
-class RefusingPort {
- public:
-  RefusingPort();
-
-  [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
-  [[nodiscard]] Address address() const { return {"127.0.0.1", port_}; }
-
- private:
-  UniquePeerFd socket_;
-  std::uint16_t port_ = 0;
-};
+using testing::RefusingPort;
 
 }  // namespace waterspout::test

@@ -7,7 +7,7 @@
 // Shows: a server as a subclass of TCPServer; a connection as a loop of two
 // callbacks, in which the next line is read when the last one has been taken,
 // so that a client which does not read cannot make the server store. Read
-// serve/serve.cc for the processes and the end.
+// serve/serve.cc for the processes, TLS and the end.
 
 #include <cstdio>
 #include <cstdlib>
@@ -60,9 +60,11 @@ int main(int argc, char** argv) try {
   if (!arguments.empty()) {
     throw serve::UsageError("unknown argument: " + arguments.front());
   }
-  return serve::run("echo_server", options, [](waterspout::IOLoop& loop) {
-    return std::make_unique<EchoServer>(loop);
-  });
+  return serve::run("echo_server", options,
+                    [](waterspout::IOLoop& loop,
+                       const waterspout::TCPServer::Options& server_options) {
+                      return std::make_unique<EchoServer>(loop, server_options);
+                    });
 } catch (const serve::UsageError& error) {
   std::fprintf(stderr, "echo_server: %s (see echo_server --help)\n",
                error.what());

@@ -10,13 +10,19 @@
 //   $ curl 'http://127.0.0.1:8080/proxy?path=/README.md'
 //   $ printf 'status\n' | nc -q 1 127.0.0.1 40263
 //   proxied=1 failed=0 abandoned=0 under_way=0 streams=0
+//   $ printf 'echo\nhello\nback\nstatus\n' | nc -q 1 127.0.0.1 40263
+//   hello
+//   back
+//   proxied=1 failed=0 abandoned=0 under_way=0 streams=0
 //
 // Shows: IOLoop on a borrowed event_base, a chain of callbacks from connect to
 // the end of the body, one ExceptionStackContext for the whole chain, a timeout
-// around it, and who has to outlive whom.
+// around it, who has to outlive whom, and connections that change hands between
+// bufferevents and streams.
 //
 // Read embed_libevent/upstream_fetch.cc for the waterspout half, then
-// embed_libevent/proxy_server.cc for how an evhttp request waits for it.
+// embed_libevent/proxy_server.cc for how an evhttp request waits for it, and
+// AdminServer::hand_over for how a bufferevent becomes a stream.
 
 #include <charconv>
 #include <chrono>
@@ -167,7 +173,7 @@ void run(const Options& options) {
                     {options.port, std::move(upstream), options.time_limit});
   const auto stop = [&base] { event_base_loopexit(base.get(), nullptr); };
   const AdminServer admin(
-      base.get(), {[&proxy, &loop] { return describe(proxy, loop); }, stop});
+      loop, {[&proxy, &loop] { return describe(proxy, loop); }, stop});
   const Event interrupt = stop_on_signal(base.get(), SIGINT);
   const Event terminate = stop_on_signal(base.get(), SIGTERM);
   if (options.once) {

@@ -1,7 +1,8 @@
-// Fetches URLs by HTTP/1.0, as curl would: files, redirects, failures and all.
+// Fetches URLs by HTTP/1.0, plain or under TLS, as curl would: files,
+// redirects, failures and all.
 //
 //   $ http_fetch -i http://127.0.0.1:8000/
-//   $ http_fetch -L -o page.html http://example.org/
+//   $ http_fetch -L -o page.html https://example.org/
 //   $ http_fetch http://one.example/ http://two.example/    (at the same time)
 //
 // Shows: a protocol as a chain of callbacks, and exceptions of a whole chain

@@ -226,7 +226,8 @@ TEST_CASE("embed_libevent serves evhttp and bufferevents while a fetch waits") {
   CHECK(body_of(response) == "slow");
   CHECK(sample.admin("status") ==
         "proxied=1 failed=0 abandoned=0 under_way=0 streams=0\n");
-  CHECK(sample.admin("stop") == "unknown command; there are: status, quit\n");
+  CHECK(sample.admin("stop") ==
+        "unknown command; there are: status, quit, echo\n");
   sample.quit();
 }
 
@@ -494,6 +495,26 @@ TEST_CASE("embed_libevent explains how it is called") {
       {"--port", std::to_string(taken), "--upstream", "127.0.0.1:1"}));
   CHECK(result.exit_code == 1);
   CHECK(contains(result.err, "cannot listen on 127.0.0.1:"));
+}
+
+TEST_CASE(
+    "embed_libevent hands an admin connection over to a stream and takes "
+    "it back, with all that came in one piece") {
+  const RefusingPort nobody;
+  Sample sample(nobody.address().to_string());
+  const UniquePeerFd& admin = sample.admin_connection();
+  admin.send("status\necho\none\ntwo\nback\nstatus\necho\nthree\n");
+  const std::string answer = recv_until(admin, "three\n");
+  CHECK(answer ==
+        "proxied=0 failed=0 abandoned=0 under_way=0 streams=0\n"
+        "one\ntwo\nback\n"
+        "proxied=0 failed=0 abandoned=0 under_way=0 streams=0\n"
+        "three\n");
+  CHECK(sample.admin("four") == "four\n");
+  CHECK(sample.admin("back") == "back\n");
+  CHECK(sample.admin("echo\nto the end") == "to the end\n");
+  sample.program().send_signal(SIGTERM);
+  sample.check_end();
 }
 
 TEST_SUITE_END();

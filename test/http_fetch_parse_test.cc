@@ -97,28 +97,35 @@ TEST_CASE("parse_url takes a URL apart") {
       {"http://[fe80::1%25lo]/", "fe80::1%lo", 80, "/"},
       {"http://a/%0d%0a", "a", 80, "/%0d%0a"},
       {"http://a/b:c@d", "a", 80, "/b:c@d"},
+      {"https://a", "a", 443, "/"},
+      {"HTTPS://a:80/b", "a", 80, "/b"},
+      {"https://[::1]/", "::1", 443, "/"},
+      {"http://a:443/", "a", 443, "/"},
   };
   for (const Example& example : examples) {
     CAPTURE(example.text);
     const Url url = parse_url(example.text);
+    CHECK(url.secure == (example.text[4] == 's' || example.text[4] == 'S'));
     CHECK(url.host == example.host);
     CHECK(url.port == example.port);
     CHECK(url.target == example.target);
   }
 }
 
-TEST_CASE("parse_url refuses what is no http URL, and says why") {
+TEST_CASE("parse_url refuses what is no http or https URL, and says why") {
   struct Example {
     std::string text;
     std::string reason;
   };
   const std::vector<Example> examples = {
-      {"", "does not begin with http://"},
-      {"example.org/", "does not begin with http://"},
-      {"localhost:80/", "does not begin with http://"},
-      {"http:/a", "does not begin with http://"},
-      {"https://a/", "this build has no TLS"},
-      {"ftp://a/", "scheme 'ftp' is not supported"},
+      {"", "does not begin with http:// or https://"},
+      {"example.org/", "does not begin with http:// or https://"},
+      {"localhost:80/", "does not begin with http:// or https://"},
+      {"http:/a", "does not begin with http:// or https://"},
+      {"https:a", "does not begin with http:// or https://"},
+      {"ftp://a/", "scheme 'ftp' is not supported, only http and https"},
+      {"httpss://a/", "scheme 'httpss' is not supported"},
+      {"https://", "'' is no host name"},
       {"http://", "'' is no host name"},
       {"http://:80/", "'' is no host name"},
       {"http://a b/", "a space"},
@@ -129,7 +136,7 @@ TEST_CASE("parse_url refuses what is no http URL, and says why") {
       {"http://user:word@a/", "a user name"},
       {"http://a\\@b/", "a user name"},
       {"http://a%2eb/", "'a%2eb' is no host name"},
-      {"http://" + std::string(256, 'a') + "/", "is no host name"},
+      {"http://" + std::string(255, 'a') + "/", "is no host name"},
       {"http://a:0/", "'0' is no port"},
       {"http://a:65536/", "'65536' is no port"},
       {"http://a:-1/", "'-1' is no port"},
@@ -150,11 +157,43 @@ TEST_CASE("parse_url refuses what is no http URL, and says why") {
   }
 }
 
-TEST_CASE("Url::authority names the port unless it is 80") {
+TEST_CASE("Url::authority names the port unless it is the scheme's own") {
   CHECK(parse_url("http://a:80/").authority() == "a");
   CHECK(parse_url("http://a:81/").authority() == "a:81");
+  CHECK(parse_url("http://a:443/").authority() == "a:443");
+  CHECK(parse_url("https://a:443/").authority() == "a");
+  CHECK(parse_url("https://a:80/").authority() == "a:80");
   CHECK(parse_url("http://[::1]/").authority() == "[::1]");
   CHECK(parse_url("http://[fe80::1%25lo]:81/").authority() == "[fe80::1]:81");
+}
+
+TEST_CASE("Url::to_string gives the URL again") {
+  for (const std::string text :
+       {"http://a/b?c", "https://a/", "https://[::1]:80/", "http://a:443/"}) {
+    CHECK(parse_url(text).to_string() == text);
+  }
+}
+
+TEST_CASE("Url::same_origin compares scheme, host and port") {
+  const Url url = parse_url("https://a/b");
+  CHECK(url.same_origin(parse_url("https://A:443/c?d")));
+  CHECK_FALSE(url.same_origin(parse_url("https://b/b")));
+  CHECK_FALSE(url.same_origin(parse_url("https://a:444/b")));
+  CHECK_FALSE(url.same_origin(parse_url("http://a/b")));
+  CHECK_FALSE(url.same_origin(parse_url("http://a:443/b")));
+}
+
+TEST_CASE("resolve_reference keeps the scheme where none is named") {
+  const Url base = parse_url("https://a:444/b");
+  auto resolved = [&](std::string_view reference) {
+    return resolve_reference(base, reference).to_string();
+  };
+  CHECK(resolved("c") == "https://a:444/c");
+  CHECK(resolved("/c") == "https://a:444/c");
+  CHECK(resolved("//d/c") == "https://d/c");
+  CHECK(resolved("http://d/c") == "http://d/c");
+  CHECK(resolve_reference(parse_url("http://a/"), "https://d/c").to_string() ==
+        "https://d/c");
 }
 
 TEST_CASE("resolve_reference agrees with the examples of RFC 3986, 5.4") {
@@ -204,7 +243,7 @@ TEST_CASE("resolve_reference agrees with the examples of RFC 3986, 5.4") {
 
 TEST_CASE("resolve_reference refuses what parse_url refuses") {
   const Url base = parse_url("http://a/");
-  CHECK_THROWS_AS(static_cast<void>(resolve_reference(base, "https://b/")),
+  CHECK_THROWS_AS(static_cast<void>(resolve_reference(base, "ftp://b/")),
                   std::runtime_error);
   CHECK_THROWS_AS(static_cast<void>(resolve_reference(base, "/x y")),
                   std::runtime_error);
@@ -364,7 +403,8 @@ TEST_CASE("request_head writes a request of HTTP/1.0") {
 TEST_CASE("parse_options knows every option") {
   const Options options =
       parse({"-iv", "-fL", "-o", "file", "-H", "A:b", "--timeout", "1.5",
-             "--max-size=9", "http://a/", "-H", "C: d"});
+             "--max-size=9", "http://a/", "-H", "C: d", "--cacert", "ca",
+             "--cert=mine", "--key", "secret"});
   CHECK(options.include_head);
   CHECK(options.verbose);
   CHECK(options.fail_on_status);
@@ -377,6 +417,11 @@ TEST_CASE("parse_options knows every option") {
   CHECK(options.timeout == std::chrono::milliseconds(1500));
   CHECK(options.max_size == std::optional<std::uint64_t>(9));
   CHECK(options.urls == std::vector<std::string>{"http://a/"});
+  CHECK(options.ca_file == "ca");
+  CHECK(options.certificate_file == "mine");
+  CHECK(options.key_file == "secret");
+  CHECK_FALSE(options.insecure);
+  CHECK(parse({"--insecure", "https://a/"}).insecure);
 }
 
 TEST_CASE("parse_options has defaults") {
@@ -385,6 +430,9 @@ TEST_CASE("parse_options has defaults") {
   CHECK(options.output_file.empty());
   CHECK(options.timeout == std::chrono::seconds(30));
   CHECK_FALSE(options.max_size);
+  CHECK(options.ca_file.empty());
+  CHECK_FALSE(options.insecure);
+  CHECK(options.certificate_file.empty());
   CHECK(options.urls.size() == 2);
 }
 
@@ -399,7 +447,11 @@ TEST_CASE("parse_options refuses what it does not understand, and says why") {
       {{"--nothing", "u"}, "--nothing: no such option"},
       {{"u", "-o"}, "-o: its argument is missing"},
       {{"u", "--timeout"}, "--timeout: its argument is missing"},
-      {{"-o", "", "u"}, "an empty file name"},
+      {{"-o", "", "u"}, "-o: an empty file name"},
+      {{"--cacert", "", "u"}, "--cacert: an empty file name"},
+      {{"--key", "k", "u"}, "--key: needs a --cert"},
+      {{"--cacert", "c", "--insecure", "u"},
+       "--cacert: of no use with --insecure"},
       {{"-o", "f", "u", "v"}, "-o takes one body, and there are 2 URLs"},
       {{"--timeout", "0", "u"}, "'0' is no number of seconds"},
       {{"--timeout", "-1", "u"}, "'-1' is no number of seconds"},

@@ -25,6 +25,7 @@ using waterspout::test::BorrowedLoop;
 using waterspout::test::EventLog;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_raw_pair;
+using waterspout::test::over_tls;
 using waterspout::test::RawPeer;
 using waterspout::test::SteppedLoop;
 using waterspout::test::Token;
@@ -307,7 +308,9 @@ TEST_CASE("N4: an answer is delivered though the peer left ours unread") {
   t.stream.read_bytes(6, t.log.read("read"));
   t.until_closed();
   CHECK(t.log.text() == "read(answer) close");
-  CHECK(t.stream.error() == std::errc::connection_reset);
+  if (!over_tls()) {  // there its end in order was read first
+    CHECK(t.stream.error() == std::errc::connection_reset);
+  }
 }
 
 TEST_CASE("N5: the peer's end while a read is pending is no error") {
@@ -376,12 +379,14 @@ TEST_CASE("Without a close callback an idle stream does not look") {
   RawPeer pair = make_raw_pair(loop, {}, kUnix);
   pair.peer.send("12");
   pair.peer.close();
+  loop.settle();
+  const auto turns = loop->statistics().turns;
   for (int i = 0; i < 5; ++i) {
     loop.step();
   }
   CHECK_FALSE(pair.stream->closed());
   CHECK(pair.stream->unread_bytes() == 0);
-  CHECK(loop->statistics().turns < 5);  // nor does it spin
+  CHECK(loop->statistics().turns < turns + 5);  // nor does it spin
 }
 
 TEST_CASE("While unread data is buffered the peer's close is not noticed") {

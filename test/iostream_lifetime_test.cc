@@ -340,13 +340,15 @@ TEST_CASE("A38: a loop that closes drops its streams' callbacks uncalled") {
   std::vector<RawPeer> pairs;
   {
     SteppedLoop loop;
-    for (const ReadKind& kind : read_kinds()) {
+    for (std::size_t i = 0; i < read_kinds().size(); ++i) {
       pairs.push_back(make_raw_pair(loop, {}, kUnix));
-      IOStream& stream = *pairs.back().stream;
-      kind.start(stream, never);
+    }
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+      IOStream& stream = *pairs[i].stream;
+      read_kinds()[i].start(stream, never);
       stream.write(std::string(std::size_t{8} * 1024 * 1024, 'x'), never);
       stream.set_close_callback(never);
-      pairs.back().peer.send("abc\n");  // there is something to deliver
+      pairs[i].peer.send("abc\n");  // there is something to deliver
     }
     loop->close();
     CHECK(token.alive() == lambda);

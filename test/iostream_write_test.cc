@@ -9,6 +9,8 @@
 #include <system_error>
 #include <vector>
 
+#include <poll.h>
+
 #include <doctest/doctest.h>
 
 #include "waterspout/iostream.h"
@@ -28,6 +30,7 @@ using waterspout::test::LoopFixture;
 using waterspout::test::make_pattern;
 using waterspout::test::make_raw_pair;
 using waterspout::test::make_stream_pair;
+using waterspout::test::over_tls;
 using waterspout::test::RawPeer;
 using waterspout::test::SteppedLoop;
 using waterspout::test::StreamPair;
@@ -56,13 +59,15 @@ struct WriteTest {
 
   // Lets the peer read all that comes.
   void drain() {
-    for (;;) {
-      loop.settle();
-      const std::string some = pair.peer.recv_ready();
-      if (some.empty()) {
+    pollfd state{.fd = pair.peer.get(), .events = POLLIN, .revents = 0};
+    loop.settle();
+    while (poll(&state, 1, 0) == 1) {
+      const auto some = pair.peer.recv_some(65'536);
+      if (!some) {
         return;
       }
-      received += some;
+      received += *some;
+      loop.settle();
     }
   }
 
@@ -141,7 +146,8 @@ TEST_CASE("The callback of a large write waits for the kernel") {
   CHECK(t.log.empty());
   CHECK(t.stream.writing());
   CHECK(t.stream.unsent_bytes() > 0);
-  CHECK(t.stream.unsent_bytes() < data.size());
+  // Protected bytes count until the kernel has all that was gathered of them.
+  CHECK(t.stream.unsent_bytes() < data.size() + (over_tls() ? 1 : 0));
 
   t.drain();
   CHECK(t.log.text() == "written");
@@ -338,7 +344,7 @@ TEST_CASE("A slow peer gets everything, and no callback is lost") {
   }
   while (t.received.size() < sent.size()) {
     t.loop.settle();
-    t.received += t.pair.peer.recv(1000);
+    t.received += t.pair.peer.recv_some(1000).value_or("");
   }
   t.loop.settle();
   CHECK(t.received == sent);

@@ -43,7 +43,13 @@
 #include "waterspout/export.h"
 #include "waterspout/ioloop.h"
 
+struct bufferevent;
+
 namespace waterspout {
+
+class SSLContext;
+class SSLIOStream;
+struct SSLStreamOptions;
 
 namespace detail {
 class StreamCore;
@@ -81,6 +87,9 @@ class WATERSPOUT_API BaseIOStream
     /// max_buffer_size. A read_bytes that misses 16 KiB or more asks for up to
     /// 1 MiB of them.
     std::size_t read_chunk_size = 65536;
+    /// The end of the peer's side does not close the stream: writing goes on.
+    /// See set_read_end_callback and shutdown_write.
+    bool half_close = false;
   };
 
   BaseIOStream(const BaseIOStream&) = delete;
@@ -193,9 +202,36 @@ class WATERSPOUT_API BaseIOStream
   ///
   /// With a close callback, a stream notices also while no read is pending that
   /// the peer has closed, unless unread data is buffered; without one it does
-  /// not look. A peer that has shut down its sending side counts as closed:
-  /// there are no half-closed streams. Tornado: set_close_callback(callback).
+  /// not look. A peer that has shut down its sending side counts as closed,
+  /// unless Options::half_close says otherwise.
+  /// Tornado: set_close_callback(callback).
   void set_close_callback(CloseCallback callback);
+
+  // Half-closed streams, with Options::half_close: each side ends by itself.
+  // When both have ended, the stream closes in order. One whose peer has ended
+  // its side waits for ours: only a write finds out that the peer has gone.
+
+  /// Called once when the peer has ended its side, after the callbacks of the
+  /// data that came before, which stays readable; not if the stream closes
+  /// without that. A pending read that the data does not satisfy has been
+  /// dropped then (a read_until_close completes), and later ones throw
+  /// StreamClosedError. A null callback takes it back. As with a close
+  /// callback, the stream notices the end also while no read is pending.
+  /// Errors: throws std::logic_error without half_close.
+  void set_read_end_callback(Callback<void()> callback);
+
+  /// Options::half_close.
+  [[nodiscard]] bool half_close() const noexcept;
+
+  /// True once the peer has ended its side.
+  [[nodiscard]] bool read_ended() const noexcept;
+
+  /// Ends our side once everything written has been taken by the kernel; at
+  /// once if it has. Takes no more writes; reading goes on. The peer sees the
+  /// end of the stream (shutdown(2); with TLS, close_notify). Does nothing on a
+  /// closed stream, and a second time.
+  /// Errors: throws std::logic_error without half_close.
+  void shutdown_write();
 
   /// Closes now. What was written and gathered in this event is offered to the
   /// kernel once more; what it does not take is dropped, as Tornado does, but
@@ -284,6 +320,32 @@ class WATERSPOUT_API IOStream : public BaseIOStream {
   static std::shared_ptr<IOStream> create(IOLoop& loop, int fd,
                                           Options options = {});
 
+  /// Takes the connection of a libevent bufferevent over, and frees that, whose
+  /// callbacks run no more. What it had received is read first, in order; what
+  /// it had not sent is sent first.
+  ///
+  /// Requires: the calling thread's bufferevent, on whatever base. It may be in
+  ///   one of its callbacks, which must not touch it afterwards.
+  /// Errors: throws std::invalid_argument for null, for a bufferevent that is
+  /// no
+  ///   plain one on a connected socket (TLS, filters, pairs), and for options
+  ///   outside their bounds; std::logic_error on a closed loop. It is unharmed
+  ///   then.
+  static std::shared_ptr<IOStream> adopt(IOLoop& loop, bufferevent* connection,
+                                         Options options = {});
+
+  struct Released {
+    int fd = -1;         ///< non-blocking; the caller's to close
+    std::string unread;  ///< received, and read by nobody
+  };
+
+  /// Gives the socket away, as to a new bufferevent. The stream has closed
+  /// then, without an error, and calls nobody any more. What it has gathered is
+  /// sent first. Errors: throws std::logic_error unless the stream is
+  /// connected, plain and
+  ///   has nothing pending or unsent; StreamClosedError if it is closed.
+  [[nodiscard]] Released release();
+
   /// Connects. `callback` runs when it is done; a failure, also an immediate
   /// one, closes the stream, is logged as a warning, and shows in the close
   /// callback. Reads and writes may be asked for before it is done.
@@ -295,6 +357,24 @@ class WATERSPOUT_API IOStream : public BaseIOStream {
   /// resolve
   ///   (getaddrinfo(3), then Address::from_sockaddr).
   void connect(const Address& address, ConnectCallback callback);
+
+  /// Goes on under TLS, as client or server as `context` says: gives the
+  /// protected stream, whose handshake is under way (see
+  /// SSLIOStream::wait_for_handshake; include ssl_iostream.h). This stream has
+  /// closed then, without an error, and calls nobody any more; its options and
+  /// its close callback are the other one's.
+  ///
+  /// Both sides have to agree on the moment. Bytes that have arrived and are
+  /// not read were not protected, and whoever sent them along with the request
+  /// to start may be in between: they are refused, never delivered.
+  /// Errors: throws std::logic_error unless the stream is connected, nothing
+  ///   is pending, unread or unsent, and it is not protected yet;
+  ///   StreamClosedError if it is closed; otherwise as SSLIOStream::create. The
+  ///   stream is unharmed then.
+  /// Tornado: start_tls(server_side, ssl_options, server_hostname), which does
+  ///   not check the host name if it is given options instead of a context.
+  [[nodiscard]] std::shared_ptr<SSLIOStream> start_tls(
+      const SSLContext& context, const SSLStreamOptions& tls);
 
   /// Both ends' addresses; Address() where there is none.
   [[nodiscard]] Address local_address() const;

@@ -30,10 +30,12 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -44,8 +46,13 @@
 #include "waterspout/iostream.h"
 #include "waterspout/netutil.h"
 #include "waterspout/process.h"
+#include "waterspout/ssl.h"
 
 namespace waterspout {
+
+namespace detail {
+struct TCPServerState;
+}  // namespace detail
 
 /// A server of TCP or Unix domain connections. Subclass it and override
 /// handle_stream.
@@ -69,6 +76,11 @@ class WATERSPOUT_API TCPServer {
     std::size_t max_connections = kUnlimited;
     /// TCP_NODELAY (tcp(7)) on every connection.
     bool nodelay = true;
+    /// With a server's context every connection is protected, and every stream
+    /// is an SSLIOStream (ssl_iostream.h).
+    std::optional<SSLContext> ssl = {};
+    /// From a connection to the end of its handshake; zero is no limit.
+    Duration handshake_timeout = std::chrono::seconds(60);
   };
 
   /// Serves on the loop that is current when it begins to listen, so that a
@@ -77,7 +89,7 @@ class WATERSPOUT_API TCPServer {
   explicit TCPServer(Options options);
 
   /// Serves on `loop`. Errors: throws std::invalid_argument for options outside
-  /// their bounds, here and above.
+  /// their bounds or a client's context, here and above.
   explicit TCPServer(IOLoop& loop);
   TCPServer(IOLoop& loop, Options options);
 
@@ -157,6 +169,10 @@ class WATERSPOUT_API TCPServer {
   /// A client has connected from `address`. The stream closes when this returns
   /// unless it has something to report or somebody holds it.
   ///
+  /// With TLS it may run before the handshake is done, which reads and writes
+  /// wait for; SSLIOStream::wait_for_handshake tells. A client whose handshake
+  /// fails has been here too, and its stream closes.
+  ///
   /// Runs in the stack context of the call that began to listen. What it throws
   /// is logged as an error of the application and closes the stream, and
   /// nothing else.
@@ -170,10 +186,9 @@ class WATERSPOUT_API TCPServer {
   virtual void handle_drain(IOStream& stream);
 
  private:
-  struct Connection;
-  struct State;
+  friend struct detail::TCPServerState;
 
-  std::shared_ptr<State> state_;
+  std::shared_ptr<detail::TCPServerState> state_;
 };
 
 }  // namespace waterspout

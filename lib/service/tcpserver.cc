@@ -17,41 +17,48 @@
 
 namespace waterspout {
 
+namespace detail {
+
+struct TCPServerState;
+
 struct ConnectionHook : ListHook {};
 
 /// Lives as long as the descriptor of one connection is open.
-struct TCPServer::Connection : public ConnectionHook {
-  explicit Connection(std::shared_ptr<State> of) noexcept;
-  ~Connection();
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
+struct ServedConnection : public ConnectionHook {
+  explicit ServedConnection(std::shared_ptr<TCPServerState> of) noexcept;
+  ~ServedConnection();
+  ServedConnection(const ServedConnection&) = delete;
+  ServedConnection& operator=(const ServedConnection&) = delete;
 
-  const std::shared_ptr<State> server;
+  const std::shared_ptr<TCPServerState> server;
   std::weak_ptr<IOStream> stream;
 };
 
 /// What connections and callbacks hold of the server, which may go before them.
-struct TCPServer::State final
+struct TCPServerState final
     : public LoopClient,
-      public std::enable_shared_from_this<TCPServer::State> {
+      public std::enable_shared_from_this<TCPServerState> {
   struct Listener {
     Socket socket;
     AcceptHandler handler;  // removed before its socket is closed
   };
 
   struct Drain {
-    Callback<void(Drained)> callback;
+    Callback<void(TCPServer::Drained)> callback;
     std::size_t streams;  ///< open when it began
     TimeoutHandle deadline;
-    Drained result;
+    TCPServer::Drained result;
     bool done = false;  ///< its callback is posted
   };
 
-  State(TCPServer& of, Options server_options)
-      : server(&of), options(server_options) {
+  TCPServerState(TCPServer& of, TCPServer::Options server_options)
+      : server(&of), options(std::move(server_options)) {
     detail::check_stream_options(options.stream);
     if (options.max_connections == 0) {
       throw std::invalid_argument("TCPServer: max_connections: is 0");
+    }
+    if (options.ssl && options.ssl->role() != SSLContext::Role::server) {
+      throw std::invalid_argument("TCPServer: ssl: is a client's context");
     }
   }
 
@@ -59,11 +66,15 @@ struct TCPServer::State final
   IOLoop& take_loop();
   void listen(Socket socket);
   void stop() noexcept;
+  std::shared_ptr<IOStream> make_stream(
+      Socket connection,
+      const std::shared_ptr<ServedConnection>& companion) const;
   void accepted(Socket connection, const Address& address);
   template <class Hook>
   void guard(IOStream& stream, const Address& address, Hook hook) const;
   void connection_closed() noexcept;
-  void begin_drain(Duration timeout, Callback<void(Drained)> callback);
+  void begin_drain(Duration timeout,
+                   Callback<void(TCPServer::Drained)> callback);
   void ask_to_finish() const;
   void close_open_streams();
   void finish_drain() noexcept;
@@ -75,29 +86,29 @@ struct TCPServer::State final
   void loop_closed() noexcept override;
 
   TCPServer* server;  // null once destroyed
-  const Options options;
+  const TCPServer::Options options;
   IOLoop* loop = nullptr;  // null before there is one, and once it is closed
   bool had_loop = false;
   bool started = false;
   std::vector<Listener> listeners;
   std::vector<Socket> pending;  // bound, and not yet accepted from
-  IntrusiveList<Connection, ConnectionHook> connections;
+  IntrusiveList<ServedConnection, ConnectionHook> connections;
   std::size_t open = 0;
   std::unique_ptr<Drain> drain;
 };
 
-TCPServer::Connection::Connection(std::shared_ptr<State> of) noexcept
+ServedConnection::ServedConnection(std::shared_ptr<TCPServerState> of) noexcept
     : server(std::move(of)) {
   server->connections.push_back(*this);
   ++server->open;
 }
 
-TCPServer::Connection::~Connection() {
+ServedConnection::~ServedConnection() {
   unlink();
   server->connection_closed();
 }
 
-void TCPServer::State::settle_on(IOLoop& its_loop) {
+void TCPServerState::settle_on(IOLoop& its_loop) {
   if (its_loop.core().closed()) {
     throw std::logic_error("TCPServer: the loop is closed");
   }
@@ -106,7 +117,7 @@ void TCPServer::State::settle_on(IOLoop& its_loop) {
   loop->core().add_client(*this);
 }
 
-IOLoop& TCPServer::State::take_loop() {
+IOLoop& TCPServerState::take_loop() {
   if (loop == nullptr) {
     if (had_loop) {
       throw std::logic_error("TCPServer: its loop is closed");
@@ -116,7 +127,7 @@ IOLoop& TCPServer::State::take_loop() {
   return *loop;
 }
 
-void TCPServer::State::listen(Socket socket) {
+void TCPServerState::listen(Socket socket) {
   if (!socket) {
     throw std::invalid_argument("TCPServer: add_socket: is no socket");
   }
@@ -140,7 +151,7 @@ void TCPServer::State::listen(Socket socket) {
   listeners.push_back({std::move(socket), std::move(handler)});
 }
 
-void TCPServer::State::stop() noexcept {
+void TCPServerState::stop() noexcept {
   const std::vector<Listener> gone = std::move(listeners);
   const std::vector<Socket> never_started = std::move(pending);
   listeners.clear();
@@ -149,8 +160,8 @@ void TCPServer::State::stop() noexcept {
 
 // Runs a hook of the subclass.
 template <class Hook>
-void TCPServer::State::guard(IOStream& stream, const Address& address,
-                             Hook hook) const {
+void TCPServerState::guard(IOStream& stream, const Address& address,
+                           Hook hook) const {
   IOLoop& its_loop = *loop;  // the hook may destroy the server
   try {
     hook();
@@ -162,10 +173,23 @@ void TCPServer::State::guard(IOStream& stream, const Address& address,
   }
 }
 
-void TCPServer::State::accepted(Socket connection, const Address& address) {
-  auto companion = std::make_shared<Connection>(shared_from_this());
-  const std::shared_ptr<IOStream> stream = adopt_accepted(
-      *loop, UniqueFd(connection.release()), options.stream, companion);
+std::shared_ptr<IOStream> TCPServerState::make_stream(
+    Socket connection,
+    const std::shared_ptr<ServedConnection>& companion) const {
+  UniqueFd fd(connection.release());
+  if (!options.ssl) {
+    return adopt_accepted(*loop, std::move(fd), options.stream, companion);
+  }
+  SSLStreamOptions tls;
+  tls.handshake_timeout = options.handshake_timeout;
+  return adopt_accepted_tls(*loop, std::move(fd), *options.ssl, tls,
+                            options.stream, companion);
+}
+
+void TCPServerState::accepted(Socket connection, const Address& address) {
+  auto companion = std::make_shared<ServedConnection>(shared_from_this());
+  const std::shared_ptr<IOStream> stream =
+      make_stream(std::move(connection), companion);
   companion->stream = stream;
   companion.reset();  // its stream holds it
   if (open >= options.max_connections) {
@@ -177,7 +201,7 @@ void TCPServer::State::accepted(Socket connection, const Address& address) {
 }
 
 // May run inside anything that closes a stream, so it calls no user code.
-void TCPServer::State::connection_closed() noexcept {
+void TCPServerState::connection_closed() noexcept {
   --open;
   if (loop == nullptr || loop->core().closed()) {
     return;
@@ -192,10 +216,10 @@ void TCPServer::State::connection_closed() noexcept {
   }
 }
 
-std::vector<std::shared_ptr<IOStream>> TCPServer::State::open_streams() {
+std::vector<std::shared_ptr<IOStream>> TCPServerState::open_streams() {
   std::vector<std::shared_ptr<IOStream>> streams;
-  IntrusiveList<Connection, ConnectionHook> seen;
-  while (Connection* const connection = connections.pop_front()) {
+  IntrusiveList<ServedConnection, ConnectionHook> seen;
+  while (ServedConnection* const connection = connections.pop_front()) {
     seen.push_back(*connection);
     if (auto stream = connection->stream.lock(); stream && !stream->closed()) {
       streams.push_back(std::move(stream));
@@ -205,8 +229,8 @@ std::vector<std::shared_ptr<IOStream>> TCPServer::State::open_streams() {
   return streams;
 }
 
-void TCPServer::State::begin_drain(Duration timeout,
-                                   Callback<void(Drained)> callback) {
+void TCPServerState::begin_drain(Duration timeout,
+                                 Callback<void(TCPServer::Drained)> callback) {
   if (!callback) {
     throw std::invalid_argument("drain: callback: is empty");
   }
@@ -233,8 +257,8 @@ void TCPServer::State::begin_drain(Duration timeout,
   ask_to_finish();
 }
 
-void TCPServer::State::ask_to_finish() const {
-  const auto self = std::const_pointer_cast<State>(shared_from_this());
+void TCPServerState::ask_to_finish() const {
+  const auto self = std::const_pointer_cast<TCPServerState>(shared_from_this());
   for (const std::shared_ptr<IOStream>& stream : self->open_streams()) {
     if (server == nullptr || stream->closed()) {
       continue;
@@ -245,7 +269,7 @@ void TCPServer::State::ask_to_finish() const {
 }
 
 // What a closed stream has left to the loop to send goes on by itself.
-void TCPServer::State::close_open_streams() {
+void TCPServerState::close_open_streams() {
   const std::vector<std::shared_ptr<IOStream>> streams = open_streams();
   drain->result.closed = streams.size();
   for (const std::shared_ptr<IOStream>& stream : streams) {
@@ -254,7 +278,7 @@ void TCPServer::State::close_open_streams() {
   finish_drain();
 }
 
-void TCPServer::State::finish_drain() noexcept {
+void TCPServerState::finish_drain() noexcept {
   if (std::exchange(drain->done, true)) {
     return;
   }
@@ -262,30 +286,34 @@ void TCPServer::State::finish_drain() noexcept {
   loop->core().post_task(*this);
 }
 
-void TCPServer::State::run_task() noexcept {
+void TCPServerState::run_task() noexcept {
   const auto self = shared_from_this();  // the callback may destroy the server
   const std::unique_ptr<Drain> ended = std::move(drain);
   if (!ended) {
     return;
   }
   ended->result.finished = ended->streams - ended->result.closed;
-  loop->core().run<Drained>(ended->callback, "drain", ended->result);
+  loop->core().run<TCPServer::Drained>(ended->callback, "drain", ended->result);
 }
 
-void TCPServer::State::loop_closed() noexcept {
+void TCPServerState::loop_closed() noexcept {
   loop = nullptr;
   stop();
   const std::unique_ptr<Drain> dropped = std::move(drain);
 }
 
+}  // namespace detail
+
 TCPServer::TCPServer() : TCPServer(Options()) {}
 
 TCPServer::TCPServer(Options options)
-    : state_(std::make_shared<State>(*this, options)) {}
+    : state_(std::make_shared<detail::TCPServerState>(*this,
+                                                      std::move(options))) {}
 
 TCPServer::TCPServer(IOLoop& loop) : TCPServer(loop, Options()) {}
 
-TCPServer::TCPServer(IOLoop& loop, Options options) : TCPServer(options) {
+TCPServer::TCPServer(IOLoop& loop, Options options)
+    : TCPServer(std::move(options)) {
   state_->settle_on(loop);
 }
 
@@ -294,7 +322,8 @@ TCPServer::~TCPServer() {
   state_->stop();
   if (state_->drain) {
     state_->loop->remove_timeout(state_->drain->deadline);
-    const std::unique_ptr<State::Drain> dropped = std::move(state_->drain);
+    const std::unique_ptr<detail::TCPServerState::Drain> dropped =
+        std::move(state_->drain);
   }
 }
 
@@ -352,7 +381,7 @@ bool TCPServer::draining() const noexcept { return state_->drain != nullptr; }
 
 std::vector<Address> TCPServer::addresses() const {
   std::vector<Address> addresses;
-  for (const State::Listener& listener : state_->listeners) {
+  for (const detail::TCPServerState::Listener& listener : state_->listeners) {
     addresses.push_back(listener.socket.local_address());
   }
   for (const Socket& socket : state_->pending) {

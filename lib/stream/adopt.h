@@ -1,12 +1,14 @@
-// Makes streams of connections that a server has accepted.
+// Makes streams of descriptors that exist already.
 
 #pragma once
 
 #include <memory>
 
 #include "waterspout/iostream.h"
+#include "waterspout/ssl_iostream.h"
 
 #include "base/unique_fd.h"
+#include "stream/socket_transport.h"
 
 namespace waterspout {
 
@@ -17,5 +19,30 @@ namespace waterspout {
 [[nodiscard]] std::shared_ptr<IOStream> adopt_accepted(
     IOLoop& loop, UniqueFd fd, IOStream::Options options,
     std::shared_ptr<void> companion);
+
+/// The same, protected; the handshake begins in the loop's next turn.
+/// Errors: throws as SSLIOStream::create.
+[[nodiscard]] std::shared_ptr<SSLIOStream> adopt_accepted_tls(
+    IOLoop& loop, UniqueFd fd, const SSLContext& context,
+    const SSLStreamOptions& tls, IOStream::Options options,
+    std::shared_ptr<void> companion);
+
+/// The same for a client that tells by itself of a handshake that fails: the
+/// stream logs nothing of it.
+[[nodiscard]] std::shared_ptr<SSLIOStream> adopt_connected_tls(
+    IOLoop& loop, UniqueFd fd, const SSLContext& context,
+    const SSLStreamOptions& tls, IOStream::Options options);
+
+struct AdoptedSocket {
+  std::unique_ptr<SocketTransport> transport;
+  bool connected = false;
+};
+
+/// True if the socket has a peer, or had one that has reset it.
+[[nodiscard]] bool is_connected(int fd) noexcept;
+
+/// Owns `fd` from now on, also if it throws, and makes it non-blocking and
+/// close-on-exec. Errors: throws std::system_error if it is no socket.
+[[nodiscard]] AdoptedSocket adopt_socket(int fd);
 
 }  // namespace waterspout

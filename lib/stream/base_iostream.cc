@@ -66,6 +66,18 @@ void BaseIOStream::set_close_callback(CloseCallback callback) {
   core_->set_close_callback(std::move(callback));
 }
 
+void BaseIOStream::set_read_end_callback(Callback<void()> callback) {
+  core_->set_read_end_callback(std::move(callback));
+}
+
+bool BaseIOStream::half_close() const noexcept {
+  return core_->options().half_close;
+}
+
+bool BaseIOStream::read_ended() const noexcept { return core_->read_ended(); }
+
+void BaseIOStream::shutdown_write() { core_->shutdown_write(); }
+
 void BaseIOStream::close(std::error_code error) { core_->close(error); }
 
 void BaseIOStream::close_after_writing() { core_->close_after_writing(); }
@@ -105,6 +117,7 @@ void BaseIOStream::set_nodelay(bool value) {
                         error == std::errc::connection_reset ||
                         error == std::errc::operation_not_supported ||
                         error == std::errc::not_supported ||
+                        error == std::errc::not_a_socket ||
                         error == std::errc::no_protocol_option;
   if (!expected) {
     throw std::system_error(error,

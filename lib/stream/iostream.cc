@@ -1,14 +1,8 @@
 #include "waterspout/iostream.h"
 
-#include <cerrno>
 #include <utility>
 
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/socket.h>
-
-#include "base/throw_errno.h"
-#include "base/unique_fd.h"
+#include "loop/handover.h"
 #include "stream/adopt.h"
 #include "stream/socket_transport.h"
 #include "stream/stream_core.h"
@@ -24,37 +18,6 @@ class OwnedStream final : public IOStream {
   explicit OwnedStream(std::unique_ptr<detail::StreamCore> core) noexcept
       : IOStream(std::move(core)) {}
 };
-
-void set_flag(int fd, int get, int set, int flag) {
-  const int flags = ::fcntl(fd, get);
-  const bool done = flags >= 0 && ((flags & flag) != 0 ||
-                                   ::fcntl(fd, set, flags | flag) == 0);
-  if (!done) {
-    throw_errno(errno, "IOStream", "fd " + std::to_string(fd));
-  }
-}
-
-void check_is_socket(int fd) {
-  int type = 0;
-  socklen_t size = sizeof type;
-  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
-    throw_errno(errno, "IOStream", "fd " + std::to_string(fd));
-  }
-}
-
-// A socket without a peer was never connected, or its peer has reset it
-// already: then an error waits for the first read.
-Start start_of(int fd) {
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0) {
-    return Start::open;
-  }
-  pollfd state{fd, 0, 0};
-  const bool reset =
-      ::poll(&state, 1, 0) == 1 && (state.revents & POLLERR) != 0;
-  return reset ? Start::open : Start::unconnected;
-}
 
 Address name_or_none(int fd, Address (*name_of)(int)) {
   try {
@@ -78,14 +41,10 @@ std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, Options options) {
 
 std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, int fd,
                                            Options options) {
-  UniqueFd owned(fd);
-  check_is_socket(fd);
-  set_flag(fd, F_GETFL, F_SETFL, O_NONBLOCK);
-  set_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC);
-  const Start start = start_of(fd);
+  AdoptedSocket adopted = adopt_socket(fd);
+  const Start start = adopted.connected ? Start::open : Start::unconnected;
   auto core = std::make_unique<detail::StreamCore>(
-      loop.core(), std::make_unique<SocketTransport>(std::move(owned)), start,
-      options);
+      loop.core(), std::move(adopted.transport), start, options);
   return std::make_shared<OwnedStream>(std::move(core));
 }
 
@@ -97,6 +56,39 @@ std::shared_ptr<IOStream> adopt_accepted(IOLoop& loop, UniqueFd fd,
   auto core = std::make_unique<detail::StreamCore>(
       loop.core(), std::move(transport), Start::open, options);
   return std::make_shared<OwnedStream>(std::move(core));
+}
+
+// Everything that can fail comes before the bufferevent is taken apart.
+std::shared_ptr<IOStream> IOStream::adopt(IOLoop& loop, bufferevent* connection,
+                                          Options options) {
+  if (!is_connected(check_bufferevent(connection))) {
+    throw std::invalid_argument("IOStream: bufferevent: is not connected");
+  }
+  detail::check_stream_options(options);
+  if (loop.core().closed()) {
+    throw std::logic_error("IOStream: the loop is closed");
+  }
+  TakenConnection taken = take_connection(connection);
+  const std::shared_ptr<IOStream> stream =
+      create(loop, taken.fd.release(), options);
+  stream->core().take_in(taken.input);
+  if (!taken.output.empty()) {
+    stream->write(taken.output);
+  }
+  return stream;
+}
+
+IOStream::Released IOStream::release() {
+  core().check_nothing_pending("release");
+  if (dynamic_cast<SocketTransport*>(core().transport()) == nullptr) {
+    throw std::logic_error("release: the stream is protected by TLS");
+  }
+  Released released;
+  released.unread = core().take_all_unread();
+  const CloseCallback dropped = core().take_close_callback();
+  const std::unique_ptr<Transport> transport = core().let_go();
+  released.fd = static_cast<SocketTransport&>(*transport).take_fd().release();
+  return released;
 }
 
 void IOStream::connect(const Address& address, ConnectCallback callback) {

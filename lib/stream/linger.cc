@@ -1,7 +1,7 @@
 #include "stream/linger.h"
 
-#include <array>
 #include <chrono>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -9,17 +9,17 @@ namespace waterspout {
 namespace {
 
 constexpr std::chrono::seconds kAtMost{10};
-constexpr std::size_t kPieces = 64;
 
 /// Keeps itself until it is done.
 class Linger final : public LoopClient,
                      public std::enable_shared_from_this<Linger> {
  public:
   Linger(detail::LoopCore& core, std::unique_ptr<Transport> transport,
-         ChunkDeque rest)
+         WriteQueue rest, bool orderly)
       : core_(core),
         transport_(std::move(transport)),
         rest_(std::move(rest)),
+        orderly_(orderly),
         writable_(core, transport_->fd(), IOLoop::WRITE, &Linger::on_writable,
                   this) {}
 
@@ -49,18 +49,21 @@ class Linger final : public LoopClient,
     self->send();
   }
 
-  // A piece that a freezing transport refused is presented again unchanged:
-  // nothing is appended here, and chunks do not move.
   void send() noexcept {
-    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): gather fills it
-    std::array<iovec, kPieces> pieces;
-    const std::size_t count = rest_.gather(
-        {pieces.data(), transport_->freezes_writes() ? 1 : kPieces});
-    const Transfer sent = transport_->write({pieces.data(), count});
-    if (sent.outcome == Transfer::Outcome::done) {
-      rest_.consume(sent.bytes);
+    try {
+      if (rest_.send(*transport_).failed) {
+        end();
+        return;
+      }
+    } catch (const std::bad_alloc&) {
+      end();
+      return;
     }
-    if (rest_.empty() || sent.outcome == Transfer::Outcome::failed) {
+    if (!rest_.blocked() && orderly_) {
+      orderly_ = false;
+      transport_->finish();
+    }
+    if (!rest_.blocked() && !transport_->holds_output()) {
       end();
     }
   }
@@ -75,7 +78,8 @@ class Linger final : public LoopClient,
 
   detail::LoopCore& core_;
   std::unique_ptr<Transport> transport_;
-  ChunkDeque rest_;
+  WriteQueue rest_;
+  bool orderly_;
   Event writable_;  // removed before its descriptor is closed
   TimeoutHandle limit_;
   std::shared_ptr<Linger> self_;
@@ -84,8 +88,9 @@ class Linger final : public LoopClient,
 }  // namespace
 
 void send_in_background(detail::LoopCore& core,
-                        std::unique_ptr<Transport> transport, ChunkDeque rest) {
-  std::make_shared<Linger>(core, std::move(transport), std::move(rest))
+                        std::unique_ptr<Transport> transport, WriteQueue rest,
+                        bool orderly) {
+  std::make_shared<Linger>(core, std::move(transport), std::move(rest), orderly)
       ->begin();
 }
 

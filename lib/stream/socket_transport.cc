@@ -92,6 +92,8 @@ std::error_code SocketTransport::connect_result() noexcept {
   return code != 0 ? errno_code(code) : std::error_code();
 }
 
+void SocketTransport::end_output() noexcept { ::shutdown(fd_.get(), SHUT_WR); }
+
 std::error_code set_tcp_nodelay(int fd, bool value) noexcept {
   const int flag = value ? 1 : 0;
   if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &flag, sizeof flag) != 0) {

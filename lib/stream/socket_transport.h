@@ -17,12 +17,16 @@ class SocketTransport final : public Transport {
   explicit SocketTransport(UniqueFd fd) noexcept : fd_(std::move(fd)) {}
 
   [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
+  [[nodiscard]] UniqueFd take_fd() noexcept { return std::move(fd_); }
   Transfer read(std::span<char> into) noexcept override;
   Transfer write(std::span<const iovec> pieces) noexcept override;
 
   /// Also switches TCP_NODELAY on: the stream gathers small writes itself.
   Transfer connect(const Address& address) noexcept override;
   std::error_code connect_result() noexcept override;
+
+  /// A connection that is gone already tells so by its next read.
+  void end_output() noexcept override;
 
  private:
   UniqueFd fd_;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "waterspout/error.h"
+#include "waterspout/ssl.h"
 
 #include "base/throw_errno.h"
 #include "stream/linger.h"
@@ -19,8 +20,11 @@ namespace {
 constexpr int kCallbacksPerTurn = 256;
 
 // Ends that peers and networks cause every day: told by error(), not logged.
-bool is_reset(std::error_code error) {
+bool is_quiet(std::error_code error) {
   constexpr std::array kQuiet = {ECONNRESET, ECONNABORTED, EPIPE, ETIMEDOUT};
+  if (error.category() == ssl_category()) {
+    return error == SSLErrc::truncated || error == SSLErrc::closed_in_handshake;
+  }
   return error.category() == std::generic_category() &&
          std::find(kQuiet.begin(), kQuiet.end(), error.value()) != kQuiet.end();
 }
@@ -70,7 +74,9 @@ StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
       options_(checked(options)),
       unread_(loop.chunks()),
       write_(loop.chunks(), loop.completions()),
-      phase_(start == Start::open ? Phase::open : Phase::unconnected) {
+      phase_(start == Start::open        ? Phase::open
+             : start == Start::connected ? Phase::shaking_hands
+                                         : Phase::unconnected) {
   if (loop.closed()) {
     throw std::logic_error("IOStream: the loop is closed");
   }
@@ -87,7 +93,14 @@ StreamCore::~StreamCore() {
 
 void StreamCore::on_readable(void* object, IOLoop::Events /*ready*/) noexcept {
   auto& core = *static_cast<StreamCore*>(object);
-  core.handle([&] { core.receive_input(); });
+  core.handle([&] {
+    if (core.phase_ == Phase::shaking_hands) {
+      core.shake_hands();
+      core.deliver();
+    } else {
+      core.receive_input();
+    }
+  });
 }
 
 void StreamCore::on_writable(void* object, IOLoop::Events /*ready*/) noexcept {
@@ -95,6 +108,8 @@ void StreamCore::on_writable(void* object, IOLoop::Events /*ready*/) noexcept {
   core.handle([&] {
     if (core.phase_ == Phase::connecting) {
       core.finish_connecting();
+    } else if (core.phase_ == Phase::shaking_hands) {
+      core.shake_hands();
     } else {
       core.send_now({});
     }
@@ -103,7 +118,15 @@ void StreamCore::on_writable(void* object, IOLoop::Events /*ready*/) noexcept {
 }
 
 void StreamCore::run_task() noexcept {
-  handle([this] { deliver(); });
+  handle([this] {
+    if (phase_ == Phase::shaking_hands) {
+      shake_hands();
+    } else if (input_waits()) {
+      receive_input();
+      return;
+    }
+    deliver();
+  });
 }
 
 // Callbacks of what is done now wait for the next turn: the loop is sending the
@@ -116,6 +139,13 @@ void StreamCore::send_gathered() noexcept {
     if (has_due()) {
       loop_->post_task(*this);
     }
+  });
+}
+
+void StreamCore::handshake_is_late() noexcept {
+  handle([this] {
+    fail("handshake", SSLErrc::handshake_timeout);
+    deliver();
   });
 }
 
@@ -141,6 +171,12 @@ void StreamCore::handle(Step step) noexcept {
 void StreamCore::settle() {
   if (wants_input()) {
     listen(readable_, IOLoop::READ);
+  }
+  if (open() && transport_->holds_output()) {
+    listen(writable_, IOLoop::WRITE);
+  }
+  if (input_waits()) {
+    loop_->post_task(*this);
   }
   if (!has_something_to_report()) {
     kept_.reset();
@@ -169,9 +205,11 @@ bool StreamCore::has_something_to_report() const noexcept {
       return read_.needs_nothing();
     case Phase::connecting:
       return true;
+    case Phase::shaking_hands:
     case Phase::open:
-      return connecting_ || read_.pending() || write_.size() != 0 ||
-             write_.has_completions() || close_callback_;
+      return connecting_ || (handshake_ && handshake_->callback) ||
+             read_.pending() || write_.size() != 0 ||
+             write_.has_completions() || close_callback_ || read_end_callback_;
     case Phase::closed:
       return has_due();
   }
@@ -181,11 +219,13 @@ bool StreamCore::has_something_to_report() const noexcept {
 // Whether deliver() would run anything. A pending read may turn out to need
 // more than there is; looking does no harm.
 bool StreamCore::has_due() const noexcept {
-  const bool readable = read_.pending() && (closed() || unread_bytes() != 0 ||
-                                            read_.needs_nothing());
-  const bool connected = connecting_ && phase_ != Phase::connecting;
-  return connected || readable || has_written_due() ||
-         (closed() && close_callback_);
+  const bool readable =
+      read_.pending() &&
+      (nothing_more_comes() || unread_bytes() != 0 || read_.needs_nothing());
+  const bool ended = read_ended_ && read_end_callback_;
+  const bool connected = connecting_ && open();
+  return connected || has_handshake_due() || readable || has_written_due() ||
+         ended || (closed() && close_callback_);
 }
 
 void StreamCore::listen(std::optional<Event>& event, IOLoop::Events direction) {
@@ -219,18 +259,11 @@ void StreamCore::deliver() {
 // expect it; the close callback comes when nothing else can.
 bool StreamCore::deliver_one() {
   const bool connected = deliver_connected();
+  const bool shaken = deliver_handshake();
   const bool written = deliver_written();
   const bool read = deliver_read();
-  return connected || written || read || deliver_closed();
-}
-
-bool StreamCore::deliver_connected() {
-  if (!connecting_ || phase_ == Phase::connecting) {
-    return false;
-  }
-  const std::unique_ptr<Connecting> done = std::move(connecting_);
-  call(done->callback, "connect");
-  return true;
+  return connected || shaken || written || read || deliver_read_ended() ||
+         deliver_closed();
 }
 
 // Nothing is written before there is a connection, not even nothing.
@@ -271,45 +304,6 @@ void StreamCore::callback_failed(const std::exception_ptr& exception,
   loop_->report(exception, operation, origin, context);
 }
 
-void StreamCore::connect(const Address& address,
-                         IOStream::ConnectCallback callback) {
-  if (!callback) {
-    throw std::invalid_argument("connect: callback: is empty");
-  }
-  if (address.size() == 0) {
-    throw std::invalid_argument("connect: address: has no family");
-  }
-  if (closed()) {
-    throw StreamClosedError("connect", address.to_string(), error());
-  }
-  if (phase_ != Phase::unconnected) {
-    throw std::logic_error("connect: " + address.to_string() +
-                           ": the stream is connecting or was connected");
-  }
-  callback.set_operation("connect");
-  connecting_ =
-      std::make_unique<Connecting>(Connecting{address, std::move(callback)});
-  phase_ = Phase::connecting;
-  const Transfer begun = transport_->connect(address);
-  if (begun.outcome == Transfer::Outcome::failed) {
-    fail("connect", begun.error);
-  } else {
-    // Also where it is connected already: the callback comes from the loop.
-    listen(writable_, IOLoop::WRITE);
-  }
-  settle_outside();
-}
-
-void StreamCore::finish_connecting() {
-  if (const std::error_code error = transport_->connect_result()) {
-    fail("connect", error);
-    return;
-  }
-  phase_ = Phase::open;
-  writable_->remove();
-  loop_->send_at_end(*this);
-}
-
 void StreamCore::set_close_callback(BaseIOStream::CloseCallback callback) {
   if (loop_ == nullptr) {
     return;  // nobody is left to call it
@@ -331,21 +325,35 @@ void StreamCore::close(std::error_code error) {
   shut(error, std::move(failure));
 }
 
-void StreamCore::close_after_writing() {
-  write_.end();
-  if (write_.size() == 0) {
-    close({});
+bool StreamCore::is_worth_telling(std::error_code error) const noexcept {
+  const bool as_client = handshake_ && handshake_->as_client;
+  if (phase_ == Phase::shaking_hands && handshake_->quiet) {
+    return false;
   }
+  return phase_ == Phase::connecting ||
+         (phase_ == Phase::shaking_hands && as_client) || !is_quiet(error);
+}
+
+// What a peer did is for information, unless it keeps a client from where it
+// wants to go.
+LogLevel StreamCore::level_of(std::error_code error) const noexcept {
+  const bool by_peer = error.category() == stream_category() ||
+                       error.category() == ssl_category();
+  const bool refused =
+      phase_ == Phase::shaking_hands && handshake_ && handshake_->as_client;
+  return by_peer && !refused ? LogLevel::info : LogLevel::warning;
 }
 
 // The connection failed, the peer passed a limit, or the system refused
 // something.
 void StreamCore::fail(std::string_view operation, std::error_code error) {
-  const bool told = phase_ == Phase::connecting || !is_reset(error);
-  const LogLevel level = error.category() == stream_category()
-                             ? LogLevel::info
-                             : LogLevel::warning;
+  const bool told = is_worth_telling(error);
+  const LogLevel level = level_of(error);
   std::string message = describe_error(operation, peer(), error);
+  if (const std::string detail = transport_->failure_detail();
+      !detail.empty()) {
+    message += " (" + detail + ")";
+  }
   LoopCore& loop = *loop_;
   shut(error, std::make_unique<Failure>(Failure{message, nullptr}));
   // Last: the log function may do anything, and *this may be gone.
@@ -366,17 +374,23 @@ void StreamCore::shut(std::error_code error,
   readable_.reset();
   writable_.reset();
   if (was_open) {
-    let_go_of_output();
+    let_go_of_output(!error);
   }
   transport_.reset();
   write_.clear();
   loop_->count_stream(false);
   const std::unique_ptr<Connecting> dropped = std::move(connecting_);
+  const std::unique_ptr<Handshake> dropped_too = std::move(handshake_);
+  if (dropped_too) {
+    loop_->remove_timeout(dropped_too->timeout);
+  }
   if (was_open) {
     write_.drop_unsent_completions();
   } else {
     write_.drop_completions();
   }
+  const Callback<void()> never_due =
+      read_ended_ ? nullptr : std::move(read_end_callback_);
   drop_unsatisfied_read();
   settle_outside();
 }
@@ -384,18 +398,21 @@ void StreamCore::shut(std::error_code error,
 // Output that was gathered leaves now, as it would have at the end of the
 // event. What the kernel has no room for, and was reported, leaves in the
 // background; the rest is dropped.
-void StreamCore::let_go_of_output() noexcept {
-  if (write_.size() == 0) {
-    return;
-  }
-  if (!write_.blocked() && write_.send(*transport_).failed) {
-    return;
-  }
-  if (write_.reported_unsent() == 0) {
-    return;
-  }
+void StreamCore::let_go_of_output(bool orderly) noexcept {
   try {
-    send_in_background(*loop_, std::move(transport_), write_.take_reported());
+    if (write_.size() != 0 && !write_.blocked() &&
+        write_.send(*transport_).failed) {
+      return;
+    }
+    if (write_.size() == 0 && orderly) {
+      transport_->finish();
+    }
+    const bool finished = write_.size() == 0 && orderly;
+    if (write_.reported_unsent() != 0 ||
+        (finished && transport_->holds_output())) {
+      send_in_background(*loop_, std::move(transport_), write_.take_reported(),
+                         orderly);
+    }
   } catch (const std::exception& error) {
     loop_->logger().log(LogLevel::warning, LogCategory::general,
                         std::string("close: output is lost: ") + error.what());
@@ -417,7 +434,9 @@ void StreamCore::loop_closed() noexcept {
   write_.clear();
   write_.drop_completions();
   const auto connecting = std::move(connecting_);
+  const auto handshake = std::move(handshake_);
   drop_read();
+  const auto read_end_callback = std::move(read_end_callback_);
   const auto close_callback = std::move(close_callback_);
 }
 

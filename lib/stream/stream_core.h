@@ -1,8 +1,9 @@
 // StreamCore: the inside of every stream. The buffers, the one pending read,
 // the queue of writes, one phase, and the dispatch that runs the callbacks.
 //
-// stream_core.cc has its life, its end and the dispatch; stream_reading.cc and
-// stream_writing.cc the two directions.
+// stream_core.cc has its life, its end and the dispatch; stream_opening.cc how
+// it comes to be open; stream_reading.cc and stream_writing.cc the two
+// directions.
 
 #pragma once
 
@@ -31,8 +32,9 @@ void check_stream_options(const BaseIOStream::Options& options);
 /// run user code say so.
 class StreamCore final : public LoopClient {
  public:
-  /// What an adopted or a new transport is.
-  enum class Start { unconnected, open };
+  /// What an adopted or a new transport is. One that is connected and has to
+  /// shake hands begins that in the loop's next turn.
+  enum class Start { unconnected, connected, open };
 
   /// Errors: throws std::invalid_argument for options outside their bounds.
   StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport, Start start,
@@ -55,8 +57,45 @@ class StreamCore final : public LoopClient {
   void set_close_callback(BaseIOStream::CloseCallback callback);
   void close(std::error_code error);
   void close_after_writing();
+  void set_read_end_callback(Callback<void()> callback);
+  void shutdown_write();
 
+  // What protected streams need.
+
+  /// The connection is not open before its transport has shaken hands, for
+  /// which it has `limit`; zero is no limit. Called once, before anything else.
+  void expect_handshake(Duration limit, bool as_client);
+  void keep_handshake_quiet() noexcept { handshake_->quiet = true; }
+  void wait_for_handshake(Callback<void()> callback);
+
+  /// Lets the transport go, for another stream: this one is closed, without an
+  /// error, and calls nobody. Output that was merely gathered leaves first.
+  /// Errors: check_can_let_go throws StreamClosedError, or std::logic_error
+  ///   unless the stream is open and nothing is pending, unread or unsent.
+  void check_can_let_go(const char* operation);
+  void check_nothing_pending(const char* operation);
+  [[nodiscard]] std::unique_ptr<Transport> let_go() noexcept;
+  [[nodiscard]] BaseIOStream::CloseCallback take_close_callback() noexcept {
+    return std::move(close_callback_);
+  }
+
+  // What handing connections over needs.
+
+  /// Bytes that somebody else has received from this connection.
+  void take_in(std::string_view received);
+  [[nodiscard]] std::string take_all_unread();
+
+  /// Null once closed.
+  [[nodiscard]] Transport* transport() const noexcept {
+    return transport_.get();
+  }
+  [[nodiscard]] const BaseIOStream::Options& options() const noexcept {
+    return options_;
+  }
+
+  [[nodiscard]] bool open() const noexcept { return phase_ == Phase::open; }
   [[nodiscard]] bool closed() const noexcept { return phase_ == Phase::closed; }
+  [[nodiscard]] bool read_ended() const noexcept { return read_ended_; }
   [[nodiscard]] bool reading() const noexcept { return read_.pending(); }
   [[nodiscard]] bool writing() const noexcept { return write_.size() != 0; }
   [[nodiscard]] std::size_t unsent_bytes() const noexcept {
@@ -82,6 +121,7 @@ class StreamCore final : public LoopClient {
   enum class Phase {
     unconnected,
     connecting,
+    shaking_hands,
     open,
     closed,
   };
@@ -98,6 +138,16 @@ class StreamCore final : public LoopClient {
     IOStream::ConnectCallback callback;
   };
 
+  /// A handshake to come or under way; later, who waits to hear of it.
+  struct Handshake {
+    Duration limit = Duration::zero();
+    TimeoutHandle timeout = {};
+    Callback<void()> callback = {};
+    bool as_client = false;
+    bool quiet = false;  // somebody else tells of its failure
+    bool begun = false;
+  };
+
   class Dispatch;
 
   // stream_core.cc
@@ -105,7 +155,6 @@ class StreamCore final : public LoopClient {
   static void on_writable(void* object, IOLoop::Events ready) noexcept;
   template <class Step>
   void handle(Step step) noexcept;
-  [[nodiscard]] bool open() const noexcept { return phase_ == Phase::open; }
   [[nodiscard]] bool has_something_to_report() const noexcept;
   [[nodiscard]] bool has_due() const noexcept;
   void settle();
@@ -113,9 +162,9 @@ class StreamCore final : public LoopClient {
   void listen(std::optional<Event>& event, IOLoop::Events direction);
   void deliver();
   bool deliver_one();
-  bool deliver_connected();
   bool deliver_written();
   [[nodiscard]] bool has_written_due() const noexcept;
+  bool deliver_read_ended();
   bool deliver_closed();
   template <class... Args>
   void call(Callback<void(Args...)>& callback, const char* operation,
@@ -128,11 +177,31 @@ class StreamCore final : public LoopClient {
   void callback_failed(const std::exception_ptr& exception,
                        const char* operation, Origin origin,
                        const ContextLink* context);
-  void finish_connecting();
   void fail(std::string_view operation, std::error_code error);
   void shut(std::error_code error, std::unique_ptr<Failure> failure) noexcept;
-  void let_go_of_output() noexcept;
+  void let_go_of_output(bool orderly) noexcept;
+  [[nodiscard]] bool is_worth_telling(std::error_code error) const noexcept;
+  [[nodiscard]] LogLevel level_of(std::error_code error) const noexcept;
   [[nodiscard]] std::string peer() const;
+
+  // stream_opening.cc
+  void finish_connecting();
+  void shake_hands();
+  void begin_handshake();
+  void handshake_is_late() noexcept;
+  void opened();
+  bool deliver_connected();
+  bool deliver_handshake();
+  [[nodiscard]] bool has_handshake_due() const noexcept {
+    return open() && handshake_ && handshake_->callback;
+  }
+
+  // stream_ends.cc
+  [[nodiscard]] bool nothing_more_comes() const noexcept {
+    return closed() || read_ended_;
+  }
+  void end_reading();
+  void finish_writing();
 
   // stream_reading.cc
   void check_can_read(const char* operation, bool has_callback) const;
@@ -142,6 +211,9 @@ class StreamCore final : public LoopClient {
   void overflow();
   void receive_input();
   [[nodiscard]] bool wants_input() const noexcept;
+  [[nodiscard]] bool input_waits() const noexcept {
+    return wants_input() && transport_->holds_input();
+  }
   bool receive_once();
   [[nodiscard]] std::span<char> input_room(bool direct, std::size_t missing);
   void store_incoming();
@@ -173,12 +245,17 @@ class StreamCore final : public LoopClient {
   ReadRequest read_;
   WriteQueue write_;
   BaseIOStream::CloseCallback close_callback_;
+  Callback<void()> read_end_callback_;
   std::unique_ptr<Connecting> connecting_;  // until its callback has begun
+  std::unique_ptr<Handshake> handshake_;    // the same; null on plain streams
   std::error_code error_;
   std::unique_ptr<Failure> failure_;
 
   Phase phase_;
-  bool dispatching_ = false;  // callbacks are run, or about to be
+  bool read_ended_ = false;     // by the peer, on a half-closed stream
+  bool write_ended_ = false;    // by us
+  bool shutting_down_ = false;  // our side ends when all is sent
+  bool dispatching_ = false;    // callbacks are run, or about to be
 };
 
 }  // namespace waterspout::detail

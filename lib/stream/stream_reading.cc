@@ -77,7 +77,7 @@ void StreamCore::read_until_close(BaseIOStream::ReadUntilCloseOptions options,
 // What is buffered is looked at from the loop, unless nothing more can come:
 // then a read that it cannot satisfy is refused here and now.
 void StreamCore::read_started() {
-  if (closed()) {
+  if (nothing_more_comes()) {
     const char* const operation = read_.operation();
     if (read_.lacks(unread_bytes())) {
       drop_read();
@@ -91,7 +91,7 @@ void StreamCore::read_started() {
   settle_outside();
 }
 
-// On a closed stream: nothing more can come.
+// Where nothing more can come.
 void StreamCore::drop_unsatisfied_read() noexcept {
   bool satisfied = false;
   try {
@@ -112,8 +112,9 @@ void StreamCore::drop_read() noexcept {
 }
 
 bool StreamCore::wants_input() const noexcept {
-  return open() &&
-         (read_.pending() || (close_callback_ && unread_bytes() == 0));
+  const bool watched = close_callback_ || read_end_callback_;
+  return open() && !read_ended_ &&
+         (read_.pending() || (watched && unread_bytes() == 0));
 }
 
 void StreamCore::receive_input() {
@@ -168,9 +169,10 @@ bool StreamCore::receive_once() {
       }
       deliver();
       store_incoming();
-      return received.bytes == room.size();
+      return received.bytes == room.size() ||
+             (open() && transport_->holds_input());
     case Transfer::Outcome::end:
-      close({});
+      end_reading();
       return false;
     case Transfer::Outcome::failed:
       fail("read", received.error);
@@ -200,12 +202,12 @@ void StreamCore::store_incoming() {
 
 ReadRequest::Verdict StreamCore::search() {
   if (unread_.empty()) {
-    return read_.search(incoming_, closed());
+    return read_.search(incoming_, nothing_more_comes());
   }
   if (!incoming_.empty()) {
     store_incoming();
   }
-  return read_.search(unread_, closed());
+  return read_.search(unread_, nothing_more_comes());
 }
 
 bool StreamCore::deliver_read() {
@@ -222,7 +224,7 @@ bool StreamCore::deliver_read() {
       }
       return true;
     case ReadRequest::Verdict::Kind::more:
-      if (closed()) {
+      if (nothing_more_comes()) {
         drop_read();  // its last pieces have been delivered
       }
       break;

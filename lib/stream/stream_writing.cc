@@ -92,7 +92,7 @@ void StreamCore::send_now(std::string_view data) {
     writable_->remove();
   }
   if (write_.ended()) {
-    close({});
+    finish_writing();
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -26,7 +27,7 @@ struct Transfer {
 
   Outcome outcome = Outcome::would_block;
   std::size_t bytes = 0;
-  std::error_code error;
+  std::error_code error = {};
 };
 
 /// Moves bytes without ever waiting; owns its descriptor. Attempts interrupted
@@ -45,6 +46,32 @@ class Transport {
   /// Writes from the pieces in order, as much as is taken at once.
   virtual Transfer write(std::span<const iovec> pieces) noexcept = 0;
 
+  // What a transport has that does more than move bytes. A plain one has none
+  // of it.
+
+  /// What follows connecting: would_block until it is done. Where output is
+  /// held, ready for writing calls for the next attempt, else for reading.
+  virtual Transfer handshake() noexcept { return {Transfer::Outcome::done}; }
+
+  /// Sends what write() has taken and holds back: done (of nothing more),
+  /// would_block or failed.
+  virtual Transfer flush() noexcept { return {Transfer::Outcome::done}; }
+
+  /// Tells the peer that nothing more comes; output may be held afterwards.
+  virtual void finish() noexcept {}
+
+  /// Ends our direction alone: nothing is written any more, reading goes on.
+  virtual void end_output() noexcept { finish(); }
+
+  /// More about the last failure than its code says.
+  [[nodiscard]] virtual std::string failure_detail() const { return {}; }
+
+  /// True if a read may give something though the descriptor is silent.
+  [[nodiscard]] bool holds_input() const noexcept { return holds_input_; }
+
+  /// True if flush() has something to send.
+  [[nodiscard]] bool holds_output() const noexcept { return holds_output_; }
+
   /// True if a write that would block must be repeated with the same bytes, at
   /// the same address and of the same length, as TLS wants it. The stream then
   /// writes one piece at a time and freezes it until it is taken.
@@ -62,6 +89,10 @@ class Transport {
   void keep_while_open(std::shared_ptr<void> companion) noexcept {
     companion_ = std::move(companion);
   }
+
+ protected:
+  bool holds_input_ = false;
+  bool holds_output_ = false;
 
  private:
   std::shared_ptr<void> companion_;  // let go of after the derived class's fd

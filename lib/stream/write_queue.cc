@@ -15,7 +15,20 @@ constexpr std::size_t kFrozenPiece = 16384;
 
 }  // namespace
 
+WriteQueue::WriteQueue(WriteQueue&& other) noexcept
+    : unsent_(std::move(other.unsent_)),
+      completions_(other.completions_),
+      sent_(other.sent_),
+      reported_(other.reported_),
+      held_(std::exchange(other.held_, 0)),
+      frozen_(std::exchange(other.frozen_, 0)),
+      blocked_(other.blocked_),
+      ended_(other.ended_) {}
+
 WriteQueue::Sent WriteQueue::send(Transport& transport, std::string_view data) {
+  if (transport.freezes_writes()) {
+    return send_frozen(transport);
+  }
   const std::size_t given = data.size();
   while (unsent_.size() + data.size() != 0) {
     std::size_t offered = 0;
@@ -37,19 +50,50 @@ WriteQueue::Sent WriteQueue::send(Transport& transport, std::string_view data) {
   return {false, given, {}};
 }
 
-// A transport that freezes writes gets one piece at a time, and the same one
-// again until it has taken it.
+// One piece at a time, and the same one again until it is taken.
+WriteQueue::Sent WriteQueue::send_frozen(Transport& transport) {
+  Sent sent;
+  blocked_ = true;
+  if (transport.holds_output() && !flush(transport, sent)) {
+    return sent;
+  }
+  while (!unsent_.empty()) {
+    const std::string_view piece = frozen_piece();
+    const iovec vector{const_cast<char*>(piece.data()), piece.size()};
+    const Transfer taken = transport.write({&vector, 1});
+    if (taken.outcome != Transfer::Outcome::done) {
+      sent.failed = taken.outcome == Transfer::Outcome::failed;
+      sent.error = taken.error;
+      return sent;
+    }
+    frozen_ = 0;
+    unsent_.consume(taken.bytes);
+    held_ += taken.bytes;
+    if (!transport.holds_output()) {
+      sent_ += std::exchange(held_, 0);
+    }
+  }
+  blocked_ = !flush(transport, sent);
+  return sent;
+}
+
+// True once the kernel has all that was taken.
+bool WriteQueue::flush(Transport& transport, Sent& sent) noexcept {
+  const Transfer flushed = transport.flush();
+  if (flushed.outcome == Transfer::Outcome::done) {
+    sent_ += std::exchange(held_, 0);
+    return true;
+  }
+  sent.failed = flushed.outcome == Transfer::Outcome::failed;
+  sent.error = flushed.error;
+  return false;
+}
+
 Transfer WriteQueue::attempt(Transport& transport, std::string_view data,
-                             std::size_t& offered) {
+                             std::size_t& offered) noexcept {
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): gather fills it
   std::array<iovec, kPieces> pieces;
-  std::size_t count = 0;
-  if (transport.freezes_writes()) {
-    const std::string_view piece = frozen_piece();
-    pieces[count++] = {const_cast<char*>(piece.data()), piece.size()};
-  } else {
-    count = unsent_.gather({pieces.data(), kPieces - 1});
-  }
+  std::size_t count = unsent_.gather({pieces.data(), kPieces - 1});
   for (std::size_t i = 0; i < count; ++i) {
     offered += pieces[i].iov_len;
   }
@@ -57,11 +101,7 @@ Transfer WriteQueue::attempt(Transport& transport, std::string_view data,
     pieces[count++] = {const_cast<char*>(data.data()), data.size()};
     offered += data.size();
   }
-  const Transfer sent = transport.write({pieces.data(), count});
-  if (sent.outcome == Transfer::Outcome::done) {
-    frozen_ = 0;
-  }
-  return sent;
+  return transport.write({pieces.data(), count});
 }
 
 std::string_view WriteQueue::frozen_piece() {
@@ -98,9 +138,11 @@ std::size_t WriteQueue::reported_unsent() const noexcept {
   return reported_ > sent_ ? static_cast<std::size_t>(reported_ - sent_) : 0;
 }
 
-ChunkDeque WriteQueue::take_reported() noexcept {
-  unsent_.truncate(reported_unsent());
-  return std::move(unsent_);
+WriteQueue WriteQueue::take_reported() noexcept {
+  const std::size_t reported = reported_unsent();
+  const std::size_t queued = reported - std::min(held_, reported);
+  unsent_.truncate(std::max(queued, frozen_));
+  return std::move(*this);
 }
 
 void WriteQueue::drop_unsent_completions() noexcept {
@@ -131,6 +173,7 @@ void WriteQueue::destroy(Completion* first) noexcept {
 void WriteQueue::clear() noexcept {
   unsent_.clear();
   frozen_ = 0;
+  held_ = 0;
 }
 
 }  // namespace waterspout

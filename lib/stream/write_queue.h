@@ -20,18 +20,25 @@ namespace waterspout {
 ///
 /// Frozen write: once a transport that freezes_writes() would block, the next
 /// attempt presents the same bytes at the same address and of the same length,
-/// whatever was appended since: chunks never move, and the length is kept.
+/// whatever was appended since: chunks never move, and the length is kept. Such
+/// a transport may hold back what it has taken: that counts as unsent.
 class WriteQueue {
  public:
   WriteQueue(ChunkPool& pool, CompletionPool& completions) noexcept
       : unsent_(pool), completions_(completions) {}
   ~WriteQueue() { drop_completions(); }
 
+  /// Takes the bytes over, and what is frozen stays as it is; the callbacks
+  /// stay behind.
+  WriteQueue(WriteQueue&& other) noexcept;
+
   WriteQueue(const WriteQueue&) = delete;
   WriteQueue& operator=(const WriteQueue&) = delete;
 
   /// Bytes that the kernel has not taken.
-  [[nodiscard]] std::size_t size() const noexcept { return unsent_.size(); }
+  [[nodiscard]] std::size_t size() const noexcept {
+    return held_ + unsent_.size();
+  }
 
   void append(std::string_view data) { unsent_.append(data); }
 
@@ -72,8 +79,9 @@ class WriteQueue {
   /// Bytes in the queue that a callback was told of.
   [[nodiscard]] std::size_t reported_unsent() const noexcept;
 
-  /// Drops what no callback was told of; the rest comes back.
-  [[nodiscard]] ChunkDeque take_reported() noexcept;
+  /// Drops what no callback was told of, but for what is frozen; the rest comes
+  /// back. The callbacks stay.
+  [[nodiscard]] WriteQueue take_reported() noexcept;
 
   /// Destroys the callbacks of writes that the kernel has not taken.
   void drop_unsent_completions() noexcept;
@@ -82,12 +90,14 @@ class WriteQueue {
   void clear() noexcept;
 
  private:
+  Sent send_frozen(Transport& transport);
+  bool flush(Transport& transport, Sent& sent) noexcept;
   [[nodiscard]] std::string_view frozen_piece();
   Transfer attempt(Transport& transport, std::string_view data,
-                   std::size_t& offered);
+                   std::size_t& offered) noexcept;
   void destroy(Completion* first) noexcept;
   [[nodiscard]] std::uint64_t written() const noexcept {
-    return sent_ + unsent_.size();
+    return sent_ + size();
   }
 
   ChunkDeque unsent_;
@@ -96,6 +106,7 @@ class WriteQueue {
   Completion* last_ = nullptr;
   std::uint64_t sent_ = 0;      // position behind the last byte taken
   std::uint64_t reported_ = 0;  // position behind the last byte reported
+  std::size_t held_ = 0;        // bytes that the transport holds back
   std::size_t frozen_ = 0;      // length of the attempt to be repeated
   bool blocked_ = false;
   bool ended_ = false;

@@ -1,18 +1,26 @@
-// A line protocol for operators: pure libevent, untouched by waterspout.
+// A line protocol for operators: libevent, as it was, and one command that
+// hands its connection to a waterspout stream and takes it back.
 
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
+
+#include "waterspout/ioloop.h"
+#include "waterspout/iostream.h"
 
 #include "embed_libevent/owners.h"
 
 namespace embed_libevent {
 
-/// Understands two lines: "status", which it answers with a line, and "quit".
-/// One bufferevent for each connection.
+/// Understands three lines: "status", which it answers with a line, "quit", and
+/// "echo". One bufferevent for each connection; after "echo" it is a stream
+/// that sends every line back, until the line "back" makes it a bufferevent
+/// again.
 class AdminServer {
  public:
   struct Commands {
@@ -20,9 +28,11 @@ class AdminServer {
     std::function<void()> quit;
   };
 
-  /// Listens on a free port of 127.0.0.1. `base` outlives the server.
+  /// Listens on a free port of 127.0.0.1. `loop`, and the base that it has
+  /// borrowed, outlive the server.
   /// Errors: throws std::runtime_error if it cannot listen.
-  AdminServer(event_base* base, Commands commands);
+  AdminServer(waterspout::IOLoop& loop, Commands commands);
+  ~AdminServer();
 
   AdminServer(const AdminServer&) = delete;
   AdminServer& operator=(const AdminServer&) = delete;
@@ -36,14 +46,18 @@ class AdminServer {
   static void on_readable(bufferevent* connection, void* self) noexcept;
   static void on_event(bufferevent* connection, short what,
                        void* self) noexcept;
+  bufferevent* add_connection(evutil_socket_t fd);
   void run_lines(bufferevent* connection);
-  void run_line(bufferevent* connection, const std::string& line);
+  bool run_line(bufferevent* connection, const std::string& line);
+  void hand_over(bufferevent* connection);
+  void take_back(waterspout::IOStream& stream);
 
-  event_base* const base_;
+  waterspout::IOLoop& loop_;
   const Commands commands_;
   Listener listener_;
   std::uint16_t port_ = 0;
   std::map<bufferevent*, BufferEvent> connections_;
+  std::set<std::shared_ptr<waterspout::IOStream>> streams_;  // handed over
 };
 
 }  // namespace embed_libevent

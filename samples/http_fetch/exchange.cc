@@ -6,12 +6,11 @@
 
 #include "waterspout/error.h"
 
-#include "http_fetch/resolve.h"
-
 namespace http_fetch {
 
 namespace {
 
+using waterspout::ConnectError;
 using waterspout::IOStream;
 using waterspout::StreamErrc;
 
@@ -28,21 +27,35 @@ std::string with_cause(const std::string& text, std::error_code cause) {
 
 }  // namespace
 
-Exchange::Exchange(waterspout::IOLoop& loop, Request request)
-    : loop_(loop), request_(std::move(request)) {}
+Exchange::Exchange(waterspout::TCPClient& client, Trust& trust, Request request)
+    : client_(client), trust_(trust), request_(std::move(request)) {}
 
+// No time limits in here: the fetch has one over everything, and closes us.
 void Exchange::start(HeadCallback on_head) {
   on_head_ = std::move(on_head);
-  addresses_ = resolve(request_.url.host, request_.url.port);
-  connect_next();
+  waterspout::ConnectOptions options{
+      .stream = {.max_buffer_size = kReadBuffer},
+      .tls_options = {.handshake_timeout = waterspout::Duration::zero()}};
+  if (request_.url.secure) {
+    options.tls = trust_.context();
+  }
+  connecting_ = client_.connect(
+      request_.url.host, request_.url.port, std::move(options),
+      [self = shared_from_this()](const ConnectError& error,
+                                  std::shared_ptr<IOStream> stream) {
+        self->on_connection(error, std::move(stream));
+      });
 }
 
-void Exchange::connect_next() {
-  stream_ = IOStream::create(loop_, {.max_buffer_size = kReadBuffer});
+void Exchange::on_connection(const ConnectError& error,
+                             std::shared_ptr<IOStream> stream) {
+  if (error) {
+    throw std::runtime_error(error.message);
+  }
+  stream_ = std::move(stream);
   stream_->set_close_callback(
       [self = shared_from_this()] { self->on_close(); });
-  stream_->connect(addresses_.front(),
-                   [self = shared_from_this()] { self->send_request(); });
+  send_request();
 }
 
 void Exchange::send_request() {
@@ -103,6 +116,7 @@ void Exchange::read_body(PieceCallback on_piece, EndCallback on_end) {
 
 void Exchange::close() {
   step_ = Step::closed;
+  connecting_.cancel();
   if (stream_) {
     stream_->set_close_callback(nullptr);
     stream_->close();
@@ -112,10 +126,7 @@ void Exchange::close() {
 // The connection has ended, and we were not done with it: close() takes this
 // callback back.
 void Exchange::on_close() {
-  if (step_ == Step::connecting && addresses_.size() > 1) {
-    addresses_.pop_front();
-    connect_next();
-  } else if (step_ == Step::reading_head) {
+  if (step_ == Step::reading_head) {
     // What has arrived stays readable, and may tell who that was.
     stream_->read_until_close(
         [self = shared_from_this()](std::string_view rest) {
@@ -131,7 +142,7 @@ void Exchange::on_close() {
 std::string Exchange::describe_step() const {
   switch (step_) {
     case Step::connecting:
-      return "connecting to " + addresses_.front().to_string();
+      return "connecting to " + request_.url.authority();
     case Step::sending:
       return "sending the request";
     case Step::reading_head:
@@ -145,9 +156,6 @@ std::string Exchange::describe_step() const {
 }
 
 std::string Exchange::describe_end() const {
-  if (step_ == Step::connecting) {
-    return stream_->error_message();
-  }
   if (step_ == Step::sending) {
     return with_cause("connection closed before the request was sent",
                       stream_->error());

@@ -66,7 +66,8 @@ void Fetch::start_exchange(const Url& url) {
   Exchange::Request request{method, url,
                             request_head(method, url, headers_for(url))};
   show_head('>', request.text);
-  exchange_ = std::make_shared<Exchange>(shared_.loop, std::move(request));
+  exchange_ = std::make_shared<Exchange>(shared_.client, shared_.trust,
+                                         std::move(request));
   exchange_->start([this](const ResponseHead& head) { on_head(head); });
 }
 

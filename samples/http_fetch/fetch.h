@@ -12,12 +12,14 @@
 #include <vector>
 
 #include "waterspout/ioloop.h"
+#include "waterspout/tcpclient.h"
 
 #include "http_fetch/console.h"
 #include "http_fetch/exchange.h"
 #include "http_fetch/options.h"
 #include "http_fetch/output.h"
 #include "http_fetch/progress.h"
+#include "http_fetch/trust.h"
 
 namespace http_fetch {
 
@@ -39,6 +41,8 @@ class Fetch {
   /// What all fetches share. All of it outlives them.
   struct Shared {
     waterspout::IOLoop& loop;
+    waterspout::TCPClient& client;
+    Trust& trust;
     const Options& options;
     Console& console;
     Progress& progress;

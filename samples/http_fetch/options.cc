@@ -13,8 +13,8 @@ namespace {
 
 constexpr const char* kUsage =
     R"(usage: http_fetch [OPTION]... URL...
-Fetches URLs by HTTP/1.0, all at the same time; the bodies go to standard
-output in the order given.
+Fetches http and https URLs by HTTP/1.0, all at the same time; the bodies go to
+standard output in the order given.
 
   -o FILE             write the body to FILE, which appears when it is complete
                       (one URL only; - is standard output)
@@ -26,6 +26,10 @@ output in the order given.
   -H 'Name: value'    send this header field, perhaps instead of our own
   --timeout SECONDS   bound on each fetch as a whole (30)
   --max-size BYTES    give up on a longer body
+  --cacert FILE       https: trust these authorities, not the system's
+  --insecure          https: trust anybody who answers
+  --cert FILE         https: present this certificate to who asks for one
+  --key FILE          https: its key, if that is in a file of its own
   -h, --help          this text
 
 Exit status: 0 all is well, 1 a fetch failed, 2 the command line is wrong,
@@ -35,10 +39,18 @@ Exit status: 0 all is well, 1 a fetch failed, 2 the command line is wrong,
 // What getopt_long answers for options that have no letter.
 constexpr int kTimeout = 256;
 constexpr int kMaxSize = 257;
+constexpr int kCaFile = 258;
+constexpr int kInsecure = 259;
+constexpr int kCertificateFile = 260;
+constexpr int kKeyFile = 261;
 
 constexpr option kLongOptions[] = {
     {"timeout", required_argument, nullptr, kTimeout},
     {"max-size", required_argument, nullptr, kMaxSize},
+    {"cacert", required_argument, nullptr, kCaFile},
+    {"insecure", no_argument, nullptr, kInsecure},
+    {"cert", required_argument, nullptr, kCertificateFile},
+    {"key", required_argument, nullptr, kKeyFile},
     {"help", no_argument, nullptr, 'h'},
     {nullptr, 0, nullptr, 0}};
 
@@ -92,11 +104,15 @@ HeaderField parse_header(std::string_view text) try {
   throw UsageError(std::string("-H: ") + error.what());
 }
 
-std::string parse_file_name(std::string_view text) {
+std::string parse_file_name(const char* option, std::string_view text) {
   if (text.empty()) {
-    throw UsageError("-o: an empty file name");
+    throw UsageError(std::string(option) + ": an empty file name");
   }
-  return text == "-" ? std::string() : std::string(text);
+  return std::string(text);
+}
+
+std::string parse_output_file(std::string_view text) {
+  return text == "-" ? std::string() : parse_file_name("-o", text);
 }
 
 // getopt's way to name the culprit: a letter in optopt, or the word itself.
@@ -108,10 +124,30 @@ std::string parse_file_name(std::string_view text) {
                                          : ": no such option"));
 }
 
+// Returns false for any other option.
+bool apply_tls_option(int option, Options& options) {
+  switch (option) {
+    case kCaFile:
+      options.ca_file = parse_file_name("--cacert", optarg);
+      return true;
+    case kInsecure:
+      options.insecure = true;
+      return true;
+    case kCertificateFile:
+      options.certificate_file = parse_file_name("--cert", optarg);
+      return true;
+    case kKeyFile:
+      options.key_file = parse_file_name("--key", optarg);
+      return true;
+    default:
+      return false;
+  }
+}
+
 void apply_option(int option, char** argv, Options& options) {
   switch (option) {
     case 'o':
-      options.output_file = parse_file_name(optarg);
+      options.output_file = parse_output_file(optarg);
       return;
     case 'i':
       options.include_head = true;
@@ -142,7 +178,25 @@ void apply_option(int option, char** argv, Options& options) {
       options.max_size = parse_max_size(optarg);
       return;
     default:
-      refuse_option(option, argv);
+      if (!apply_tls_option(option, options)) {
+        refuse_option(option, argv);
+      }
+  }
+}
+
+void check_together(const Options& options) {
+  if (options.urls.empty()) {
+    throw UsageError("no URL");
+  }
+  if (!options.output_file.empty() && options.urls.size() > 1) {
+    throw UsageError("-o takes one body, and there are " +
+                     std::to_string(options.urls.size()) + " URLs");
+  }
+  if (!options.key_file.empty() && options.certificate_file.empty()) {
+    throw UsageError("--key: needs a --cert");
+  }
+  if (!options.ca_file.empty() && options.insecure) {
+    throw UsageError("--cacert: of no use with --insecure");
   }
 }
 
@@ -158,15 +212,8 @@ Options parse_options(int argc, char** argv) {
     apply_option(option, argv, options);
   }
   options.urls.assign(argv + optind, argv + argc);
-  if (options.help) {
-    return options;
-  }
-  if (options.urls.empty()) {
-    throw UsageError("no URL");
-  }
-  if (!options.output_file.empty() && options.urls.size() > 1) {
-    throw UsageError("-o takes one body, and there are " +
-                     std::to_string(options.urls.size()) + " URLs");
+  if (!options.help) {
+    check_together(options);
   }
   return options;
 }

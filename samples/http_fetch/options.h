@@ -26,6 +26,10 @@ struct Options {
   std::vector<HeaderField> headers;
   std::chrono::nanoseconds timeout = std::chrono::seconds(30);
   std::optional<std::uint64_t> max_size;  ///< bytes
+  std::string ca_file;           ///< --cacert; empty: the system's store
+  bool insecure = false;         ///< --insecure
+  std::string certificate_file;  ///< --cert; empty: none
+  std::string key_file;          ///< --key; empty: in certificate_file
   std::vector<std::string> urls;
 };
 

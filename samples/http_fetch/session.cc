@@ -44,6 +44,8 @@ bool wants_progress(const Options& options) {
 
 Session::Session(const Options& options)
     : options_(options),
+      client_(loop_),
+      trust_(options),
       progress_(loop_, console_),
       standard_output_(
           [this](std::string_view reason) { on_output_broken(reason); }),
@@ -95,7 +97,8 @@ void Session::add_fetch(const std::string& url) {
     }
     return std::make_unique<FileOutput>(options_.output_file);
   };
-  const Fetch::Shared shared{loop_, options_, console_, progress_};
+  const Fetch::Shared shared{loop_,    client_,  trust_,
+                             options_, console_, progress_};
   fetches_.push_back(std::make_unique<Fetch>(
       shared, url, std::move(make_output),
       [this](Outcome outcome) { on_fetch_end(outcome); }));

@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "waterspout/ioloop.h"
+#include "waterspout/tcpclient.h"
 
 #include "http_fetch/console.h"
 #include "http_fetch/fetch.h"
 #include "http_fetch/options.h"
 #include "http_fetch/output.h"
 #include "http_fetch/progress.h"
+#include "http_fetch/trust.h"
 
 namespace http_fetch {
 
@@ -37,6 +39,8 @@ class Session {
   const Options& options_;
   Console console_;
   waterspout::IOLoop loop_;
+  waterspout::TCPClient client_;
+  Trust trust_;
   Progress progress_;
   StandardOutput standard_output_;
   Outcome worst_ = Outcome::ok;

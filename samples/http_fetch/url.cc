@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "waterspout/address.h"
+#include "waterspout/resolver.h"
 
 #include "http_fetch/text.h"
 
@@ -16,7 +17,9 @@ namespace http_fetch {
 namespace {
 
 constexpr std::uint16_t kHttpPort = 80;
-constexpr std::size_t kLongestHost = 255;  // bytes, as in the DNS
+constexpr std::uint16_t kHttpsPort = 443;
+// With the dot that may stand behind it.
+constexpr std::size_t kLongestHost = waterspout::Resolver::kLongestName + 1;
 
 [[noreturn]] void refuse(const std::string& reason) {
   throw std::runtime_error("bad URL: " + reason);
@@ -49,14 +52,19 @@ std::string_view scheme_of(std::string_view text) {
                                                           : std::string_view();
 }
 
-void check_scheme(std::string_view scheme) {
-  if (same_ignoring_case(scheme, "https")) {
-    throw std::runtime_error("https is not supported: this build has no TLS");
-  }
-  if (!same_ignoring_case(scheme, "http")) {
+std::string scheme_name(bool secure) { return secure ? "https" : "http"; }
+
+std::uint16_t default_port(bool secure) {
+  return secure ? kHttpsPort : kHttpPort;
+}
+
+bool is_secure(std::string_view scheme) {
+  const bool secure = same_ignoring_case(scheme, "https");
+  if (!secure && !same_ignoring_case(scheme, "http")) {
     throw std::runtime_error("scheme '" + std::string(scheme) +
-                             "' is not supported, only http");
+                             "' is not supported, only http and https");
   }
+  return secure;
 }
 
 std::uint16_t parse_port(std::string_view text) {
@@ -134,7 +142,8 @@ void parse_authority(std::string_view authority, Url& url) {
     refuse("'" + std::string(port) + "' behind the ']'");
   }
   url.host = std::move(host);
-  url.port = port.size() > 1 ? parse_port(port.substr(1)) : kHttpPort;
+  url.port =
+      port.size() > 1 ? parse_port(port.substr(1)) : default_port(url.secure);
 }
 
 std::string_view without_fragment(std::string_view text) {
@@ -188,13 +197,16 @@ std::string Url::authority() const {
   if (text.find(':') != std::string::npos) {
     text = '[' + text + ']';
   }
-  return port == kHttpPort ? text : text + ':' + std::to_string(port);
+  return port == default_port(secure) ? text
+                                      : text + ':' + std::to_string(port);
 }
 
-std::string Url::to_string() const { return "http://" + authority() + target; }
+std::string Url::to_string() const {
+  return scheme_name(secure) + "://" + authority() + target;
+}
 
 bool Url::same_origin(const Url& other) const {
-  return host == other.host && port == other.port;
+  return secure == other.secure && host == other.host && port == other.port;
 }
 
 Url parse_url(std::string_view text) {
@@ -202,12 +214,12 @@ Url parse_url(std::string_view text) {
   const std::string_view scheme = scheme_of(text);
   std::string_view rest = without_fragment(text).substr(scheme.size());
   if (scheme.empty() || rest.substr(0, 3) != "://") {
-    refuse("it does not begin with http://");
+    refuse("it does not begin with http:// or https://");
   }
-  check_scheme(scheme);
   rest.remove_prefix(3);
 
   Url url;
+  url.secure = is_secure(scheme);
   const auto target = std::min(rest.find_first_of("/?"), rest.size());
   parse_authority(rest.substr(0, target), url);
   url.target = merge("/", rest.substr(target));
@@ -220,7 +232,7 @@ Url resolve_reference(const Url& base, std::string_view reference) {
   if (!scheme_of(reference).empty()) {
     url = parse_url(reference);
   } else if (reference.substr(0, 2) == "//") {
-    url = parse_url("http:" + std::string(reference));
+    url = parse_url(scheme_name(base.secure) + ':' + std::string(reference));
   } else {
     url.target = merge(base.target, without_fragment(reference));
   }

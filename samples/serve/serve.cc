@@ -13,11 +13,13 @@
 #include "waterspout/address.h"
 #include "waterspout/netutil.h"
 #include "waterspout/process.h"
+#include "waterspout/ssl.h"
 
 namespace serve {
 namespace {
 
 using waterspout::Socket;
+using waterspout::TCPServer;
 
 constexpr waterspout::Duration kTimeToFinish = std::chrono::milliseconds(500);
 
@@ -32,32 +34,6 @@ Number parse_number(const std::string& name, const std::string& text,
                      std::to_string(highest));
   }
   return number;
-}
-
-/// Removes the option `name` and gives its value; nothing if it is not there.
-std::optional<std::string> take_value(std::vector<std::string>& arguments,
-                                      const std::string& name) {
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const auto at = arguments.begin() + static_cast<std::ptrdiff_t>(i);
-    if (arguments[i].starts_with(name + "=")) {
-      std::string value = arguments[i].substr(name.size() + 1);
-      arguments.erase(at);
-      return value;
-    }
-    if (arguments[i] == name) {
-      if (i + 1 == arguments.size()) {
-        throw UsageError(name + ": needs a value");
-      }
-      std::string value = arguments[i + 1];
-      arguments.erase(at, at + 2);
-      return value;
-    }
-  }
-  return std::nullopt;
-}
-
-bool take_flag(std::vector<std::string>& arguments, const std::string& name) {
-  return std::erase(arguments, name) != 0;
 }
 
 /// What a Unix domain socket leaves behind goes when its server ends, but not
@@ -100,15 +76,30 @@ void announce(std::string_view name, const std::vector<Socket>& sockets) {
   std::fflush(stdout);
 }
 
+// Before anything is served or forked: a bad certificate ends the program.
+TCPServer::Options server_options(const Options& options) {
+  TCPServer::Options server;
+  if (!options.tls_cert.empty()) {
+    waterspout::SSLOptions tls;
+    tls.certificate_file = options.tls_cert;
+    tls.key_file = options.tls_key;
+    server.ssl = waterspout::SSLContext::server(tls);
+  } else if (!options.tls_key.empty()) {
+    throw UsageError("--tls-key: needs a --tls-cert");
+  }
+  return server;
+}
+
 void serve_until_told_to_end(std::vector<Socket> sockets,
+                             const TCPServer::Options& options,
                              const MakeServer& make_server) {
   waterspout::IOLoop loop;
-  const auto server = make_server(loop);
+  const auto server = make_server(loop, options);
   server->add_sockets(std::move(sockets));
   const auto end = [&](int /*signum*/) {
     if (!server->draining()) {
       server->drain(kTimeToFinish,
-                    [&loop](waterspout::TCPServer::Drained) { loop.stop(); });
+                    [&loop](TCPServer::Drained) { loop.stop(); });
     }
   };
   loop.add_signal_handler(SIGTERM, end);
@@ -117,6 +108,31 @@ void serve_until_told_to_end(std::vector<Socket> sockets,
 }
 
 }  // namespace
+
+std::optional<std::string> take_value(std::vector<std::string>& arguments,
+                                      const std::string& name) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const auto at = arguments.begin() + static_cast<std::ptrdiff_t>(i);
+    if (arguments[i].starts_with(name + "=")) {
+      std::string value = arguments[i].substr(name.size() + 1);
+      arguments.erase(at);
+      return value;
+    }
+    if (arguments[i] == name) {
+      if (i + 1 == arguments.size()) {
+        throw UsageError(name + ": needs a value");
+      }
+      std::string value = arguments[i + 1];
+      arguments.erase(at, at + 2);
+      return value;
+    }
+  }
+  return std::nullopt;
+}
+
+bool take_flag(std::vector<std::string>& arguments, const std::string& name) {
+  return std::erase(arguments, name) != 0;
+}
 
 Options take_options(std::vector<std::string>& arguments,
                      std::uint16_t default_port) {
@@ -127,6 +143,8 @@ Options take_options(std::vector<std::string>& arguments,
   const auto path = take_value(arguments, "--unix");
   const auto processes = take_value(arguments, "--processes");
   options.reuse_port = take_flag(arguments, "--reuse-port");
+  options.tls_cert = take_value(arguments, "--tls-cert").value_or("");
+  options.tls_key = take_value(arguments, "--tls-key").value_or("");
   options.address = address.value_or("");
   options.unix_path = path.value_or("");
   if (port) {
@@ -155,11 +173,14 @@ const char* options_help() noexcept {
          "  --port N        listen on port N; 0 lets the system choose\n"
          "  --unix PATH     listen on a Unix domain socket; @NAME is abstract\n"
          "  --processes N   serve in N processes; 0 is one for every core (1)\n"
-         "  --reuse-port    give each process a listening socket of its own\n";
+         "  --reuse-port    give each process a listening socket of its own\n"
+         "  --tls-cert FILE speak TLS with this certificate (PEM)\n"
+         "  --tls-key FILE  its key, if that is in a file of its own\n";
 }
 
 int run(std::string_view name, const Options& options,
         const MakeServer& make_server) {
+  const TCPServer::Options tcp_options = server_options(options);
   std::vector<Socket> sockets = waterspout::inherited_sockets();
   const bool one_each =
       sockets.empty() && options.reuse_port && options.processes != 1;
@@ -177,7 +198,7 @@ int run(std::string_view name, const Options& options,
     sockets = bind(options);
     announce(name, sockets);
   }
-  serve_until_told_to_end(std::move(sockets), make_server);
+  serve_until_told_to_end(std::move(sockets), tcp_options, make_server);
   return EXIT_SUCCESS;
 }
 

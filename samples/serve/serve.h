@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -26,6 +27,8 @@ struct Options {
   std::uint16_t port = 0;   ///< --port; 0: the kernel picks one
   std::string unix_path;    ///< --unix; "@name" is abstract; instead of TCP
   int processes = 1;        ///< --processes; 0: one for every core
+  std::string tls_cert;     ///< --tls-cert: with it, clients speak TLS
+  std::string tls_key;      ///< --tls-key; empty: in the same file
   bool reuse_port = false;  ///< --reuse-port: a listener for each process
 };
 
@@ -36,11 +39,19 @@ struct Options {
 [[nodiscard]] Options take_options(std::vector<std::string>& arguments,
                                    std::uint16_t default_port);
 
+/// Takes one option and its value, or a flag, out of `arguments`.
+/// Errors: take_value throws UsageError for an option without its value.
+[[nodiscard]] std::optional<std::string> take_value(
+    std::vector<std::string>& arguments, const std::string& name);
+[[nodiscard]] bool take_flag(std::vector<std::string>& arguments,
+                             const std::string& name);
+
 /// The lines of --help that explain the options above.
 [[nodiscard]] const char* options_help() noexcept;
 
+/// Makes the server of one process; `options` are what it passes to TCPServer.
 using MakeServer = std::function<std::unique_ptr<waterspout::TCPServer>(
-    waterspout::IOLoop& loop)>;
+    waterspout::IOLoop& loop, const waterspout::TCPServer::Options& options)>;
 
 /// Serves until SIGTERM or SIGINT, and then for at most a moment until open
 /// streams have finished. Prints "NAME: listening on ADDRESS" for every address

@@ -9,9 +9,11 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -60,6 +62,14 @@ UniquePeerFd::UniquePeerFd(int fd) : fd_(fd) {
 }
 
 void UniquePeerFd::send(std::string_view data) const {
+  if (protection_) {
+    send_raw(protection_->wrap(data));
+  } else {
+    send_raw(data);
+  }
+}
+
+void UniquePeerFd::send_raw(std::string_view data) const {
   while (!data.empty()) {
     const auto sent =
         checked(::send(fd_, data.data(), data.size(), MSG_NOSIGNAL), "send");
@@ -67,7 +77,24 @@ void UniquePeerFd::send(std::string_view data) const {
   }
 }
 
+// Pieces so small that the kernel takes each of them whole if it takes
+// anything.
+std::size_t UniquePeerFd::send_some_protected(std::string_view data) const {
+  constexpr std::size_t kPiece = 512;
+  std::size_t sent = 0;
+  pollfd state{.fd = fd_, .events = POLLOUT, .revents = 0};
+  while (sent < data.size() && poll(&state, 1, 0) == 1) {
+    const std::string_view piece = data.substr(sent, kPiece);
+    send(piece);
+    sent += piece.size();
+  }
+  return sent;
+}
+
 std::size_t UniquePeerFd::send_some(std::string_view data) const {
+  if (protection_) {
+    return send_some_protected(data);
+  }
   const auto sent =
       ::send(fd_, data.data(), data.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent < 0 && errno == EAGAIN) {
@@ -76,11 +103,38 @@ std::size_t UniquePeerFd::send_some(std::string_view data) const {
   return static_cast<std::size_t>(checked(sent, "send"));
 }
 
-std::string UniquePeerFd::recv(std::size_t max_bytes) const {
+std::string UniquePeerFd::recv_raw(std::size_t max_bytes) const {
   std::string data(max_bytes, '\0');
   const auto size = checked(::recv(fd_, data.data(), data.size(), 0), "recv");
   data.resize(static_cast<std::size_t>(size));
   return data;
+}
+
+std::string UniquePeerFd::recv(std::size_t max_bytes) const {
+  if (!protection_) {
+    return recv_raw(max_bytes);
+  }
+  // A piece of a record is nothing yet, and a record may be more than asked.
+  while (unread_.empty()) {
+    const std::string bytes = recv_raw(65536);
+    if (bytes.empty()) {
+      break;
+    }
+    unread_ += protection_->unwrap(bytes);
+  }
+  std::string data = unread_.substr(0, max_bytes);
+  unread_.erase(0, data.size());
+  return data;
+}
+
+std::optional<std::string> UniquePeerFd::recv_some(
+    std::size_t max_bytes) const {
+  const std::string bytes = recv_raw(max_bytes);
+  if (bytes.empty()) {
+    return std::nullopt;
+  }
+  return protection_ ? std::exchange(unread_, {}) + protection_->unwrap(bytes)
+                     : bytes;
 }
 
 std::string UniquePeerFd::recv_ready() const {
@@ -89,7 +143,8 @@ std::string UniquePeerFd::recv_ready() const {
   for (;;) {
     const auto size = ::recv(fd_, buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (size == 0 || (size < 0 && errno == EAGAIN)) {
-      return all;
+      return protection_ ? std::exchange(unread_, {}) + protection_->unwrap(all)
+                         : all;
     }
     all.append(buffer.data(), static_cast<std::size_t>(checked(size, "recv")));
   }
@@ -113,16 +168,26 @@ std::string UniquePeerFd::recv_all() const {
 }
 
 void UniquePeerFd::shutdown() const {
+  if (protection_) {
+    send_raw(protection_->wrap_end());
+  }
   checked(::shutdown(fd_, SHUT_WR), "shutdown");
 }
 
 void UniquePeerFd::reset() {
+  protection_.reset();
   set_option(fd_, SOL_SOCKET, SO_LINGER, linger{.l_onoff = 1, .l_linger = 0});
   close();
 }
 
 void UniquePeerFd::close() noexcept {
   if (fd_ >= 0) {
+    if (protection_) {
+      const std::string end = protection_->wrap_end();
+      static_cast<void>(
+          ::send(fd_, end.data(), end.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+      protection_.reset();
+    }
     ::close(release());
   }
 }

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,18 +16,46 @@
 
 namespace waterspout::test {
 
+/// What may stand between a peer's bytes and its socket: TLS.
+class PeerProtection {
+ public:
+  PeerProtection() = default;
+  PeerProtection(const PeerProtection&) = delete;
+  PeerProtection& operator=(const PeerProtection&) = delete;
+  virtual ~PeerProtection() = default;
+
+  /// As it goes over the wire.
+  [[nodiscard]] virtual std::string wrap(std::string_view data) = 0;
+
+  /// What has come over the wire by now.
+  [[nodiscard]] virtual std::string unwrap(std::string_view bytes) = 0;
+
+  /// The end, as it goes over the wire.
+  [[nodiscard]] virtual std::string wrap_end() = 0;
+};
+
 /// Owns a plain blocking socket. What blocks gives up after five seconds.
 /// Every failure throws std::system_error.
 class UniquePeerFd {
  public:
   UniquePeerFd() noexcept = default;
   explicit UniquePeerFd(int fd);
-  UniquePeerFd(UniquePeerFd&& other) noexcept : fd_(other.release()) {}
+  UniquePeerFd(UniquePeerFd&& other) noexcept
+      : protection_(std::move(other.protection_)),
+        unread_(std::move(other.unread_)),
+        fd_(other.release()) {}
   UniquePeerFd& operator=(UniquePeerFd&& other) noexcept {
     std::swap(fd_, other.fd_);
+    std::swap(protection_, other.protection_);
+    std::swap(unread_, other.unread_);
     return *this;
   }
   ~UniquePeerFd() { close(); }
+
+  /// From now on what is sent and received passes through it.
+  void protect(std::unique_ptr<PeerProtection> protection) noexcept {
+    protection_ = std::move(protection);
+  }
 
   [[nodiscard]] int get() const noexcept { return fd_; }
   [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
@@ -38,6 +68,11 @@ class UniquePeerFd {
 
   /// Waits for bytes and returns them; "" at the end of the stream.
   [[nodiscard]] std::string recv(std::size_t max_bytes = 65536) const;
+
+  /// Waits for bytes, once; nothing at the end of the stream. Of what is
+  /// protected an incomplete piece is "".
+  [[nodiscard]] std::optional<std::string> recv_some(
+      std::size_t max_bytes) const;
 
   /// Returns what is there, without waiting; "" for nothing as for the end.
   [[nodiscard]] std::string recv_ready() const;
@@ -57,6 +92,12 @@ class UniquePeerFd {
   void close() noexcept;
 
  private:
+  void send_raw(std::string_view data) const;
+  [[nodiscard]] std::size_t send_some_protected(std::string_view data) const;
+  [[nodiscard]] std::string recv_raw(std::size_t max_bytes) const;
+
+  std::unique_ptr<PeerProtection> protection_;
+  mutable std::string unread_;  // that was unwrapped
   int fd_ = -1;
 };
 

@@ -11,13 +11,18 @@
 
 namespace waterspout::test {
 
+/// Whether the pairs of streams are to be protected by TLS: with
+/// WATERSPOUT_TEST_TLS in the environment the tests of plain streams run on
+/// those. A test of what is different there is skipped by it.
+[[nodiscard]] bool over_tls();
+
 struct StreamPair {
   std::shared_ptr<IOStream> client;
   std::shared_ptr<IOStream> server;
 };
 
 /// Two streams connected over TCP on the loopback interface. No turn of the
-/// loop is needed.
+/// loop is needed, but for TLS, whose handshake is done then.
 [[nodiscard]] StreamPair make_stream_pair(IOLoop& loop,
                                           IOStream::Options client = {},
                                           IOStream::Options server = {});

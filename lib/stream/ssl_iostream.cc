@@ -1,0 +1,162 @@
+#include "waterspout/ssl_iostream.h"
+
+#include <stdexcept>
+#include <utility>
+
+#include "stream/adopt.h"
+#include "stream/ssl_transport.h"
+#include "stream/stream_core.h"
+
+namespace waterspout {
+namespace {
+
+using detail::SSLTransport;
+using detail::StreamCore;
+
+/// What the constructor's protection would keep from std::make_shared.
+class OwnedStream final : public SSLIOStream {
+ public:
+  explicit OwnedStream(std::unique_ptr<StreamCore> core) noexcept
+      : SSLIOStream(std::move(core)) {}
+
+  void keep_handshake_quiet() noexcept { core().keep_handshake_quiet(); }
+};
+
+std::unique_ptr<SSLTransport> make_transport(IOLoop& loop,
+                                             const SSLContext& context,
+                                             const SSLStreamOptions& tls) {
+  return std::make_unique<SSLTransport>(std::make_unique<TLSSession>(
+      context, TLSPeer{tls.server_hostname, tls.verify_hostname},
+      loop.core().chunks()));
+}
+
+std::shared_ptr<OwnedStream> make_stream(
+    IOLoop& loop, std::unique_ptr<SSLTransport> transport,
+    StreamCore::Start start, const SSLContext& context,
+    const SSLStreamOptions& tls, BaseIOStream::Options options) {
+  auto made = std::make_unique<StreamCore>(loop.core(), std::move(transport),
+                                           start, options);
+  StreamCore& core = *made;
+  auto stream = std::make_shared<OwnedStream>(std::move(made));
+  core.expect_handshake(tls.handshake_timeout,
+                        context.role() == SSLContext::Role::client);
+  return stream;
+}
+
+std::shared_ptr<OwnedStream> make_connected(IOLoop& loop,
+                                            std::unique_ptr<Transport> below,
+                                            const SSLContext& context,
+                                            const SSLStreamOptions& tls,
+                                            BaseIOStream::Options options) {
+  auto transport = make_transport(loop, context, tls);
+  transport->stand_on(std::move(below));
+  return make_stream(loop, std::move(transport), StreamCore::Start::connected,
+                     context, tls, options);
+}
+
+}  // namespace
+
+SSLIOStream::SSLIOStream(std::unique_ptr<StreamCore> core) noexcept
+    : IOStream(std::move(core)) {}
+
+std::shared_ptr<SSLIOStream> SSLIOStream::create(IOLoop& loop,
+                                                 const SSLContext& context,
+                                                 const SSLStreamOptions& tls,
+                                                 Options options) {
+  auto transport = make_transport(loop, context, tls);
+  transport->stand_on(std::make_unique<SocketTransport>());
+  return make_stream(loop, std::move(transport), StreamCore::Start::unconnected,
+                     context, tls, options);
+}
+
+std::shared_ptr<SSLIOStream> SSLIOStream::create(IOLoop& loop, int fd,
+                                                 const SSLContext& context,
+                                                 const SSLStreamOptions& tls,
+                                                 Options options) {
+  AdoptedSocket adopted = adopt_socket(fd);
+  auto transport = make_transport(loop, context, tls);
+  transport->stand_on(std::move(adopted.transport));
+  return make_stream(loop, std::move(transport),
+                     adopted.connected ? StreamCore::Start::connected
+                                       : StreamCore::Start::unconnected,
+                     context, tls, options);
+}
+
+std::shared_ptr<SSLIOStream> adopt_accepted_tls(
+    IOLoop& loop, UniqueFd fd, const SSLContext& context,
+    const SSLStreamOptions& tls, IOStream::Options options,
+    std::shared_ptr<void> companion) {
+  auto below = std::make_unique<SocketTransport>(std::move(fd));
+  below->keep_while_open(std::move(companion));
+  return make_connected(loop, std::move(below), context, tls, options);
+}
+
+std::shared_ptr<SSLIOStream> adopt_connected_tls(IOLoop& loop, UniqueFd fd,
+                                                 const SSLContext& context,
+                                                 const SSLStreamOptions& tls,
+                                                 IOStream::Options options) {
+  auto stream =
+      make_connected(loop, std::make_unique<SocketTransport>(std::move(fd)),
+                     context, tls, options);
+  stream->keep_handshake_quiet();
+  return stream;
+}
+
+// Whatever can be refused is refused before the old stream changes.
+std::shared_ptr<SSLIOStream> IOStream::start_tls(const SSLContext& context,
+                                                 const SSLStreamOptions& tls) {
+  StreamCore& old = core();
+  if (dynamic_cast<SSLIOStream*>(this) != nullptr) {
+    throw std::logic_error("start_tls: the stream is protected already");
+  }
+  old.check_can_let_go("start_tls");
+  IOLoop& loop = this->loop();
+  auto made = make_transport(loop, context, tls);
+  SSLTransport& transport = *made;
+  auto stream = make_stream(loop, std::move(made), StreamCore::Start::connected,
+                            context, tls, old.options());
+  CloseCallback close_callback = old.take_close_callback();
+  transport.stand_on(old.let_go());
+  if (close_callback) {
+    stream->set_close_callback(std::move(close_callback));
+  }
+  return stream;
+}
+
+void SSLIOStream::wait_for_handshake(HandshakeCallback callback) {
+  core().wait_for_handshake(std::move(callback));
+}
+
+// The session of an open stream, else null. This stream's transport is one that
+// was made here.
+const TLSSession* SSLIOStream::session() const noexcept {
+  return core().open()
+             ? &static_cast<SSLTransport*>(core().transport())->session()
+             : nullptr;
+}
+
+std::optional<SSLCertificate> SSLIOStream::peer_certificate() const {
+  return session() != nullptr ? session()->peer_certificate() : std::nullopt;
+}
+
+std::string SSLIOStream::alpn_protocol() const {
+  return session() != nullptr ? session()->alpn_protocol() : std::string();
+}
+
+std::string SSLIOStream::version() const {
+  return session() != nullptr ? session()->version() : std::string();
+}
+
+std::string SSLIOStream::cipher() const {
+  return session() != nullptr ? session()->cipher() : std::string();
+}
+
+std::string SSLIOStream::server_name() const {
+  return session() != nullptr ? session()->server_name() : std::string();
+}
+
+bool SSLIOStream::session_reused() const {
+  return session() != nullptr && session()->session_reused();
+}
+
+}  // namespace waterspout

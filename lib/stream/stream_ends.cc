@@ -1,0 +1,88 @@
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "stream/stream_core.h"
+
+namespace waterspout::detail {
+namespace {
+
+void check_half_close(const BaseIOStream::Options& options,
+                      const char* operation) {
+  if (!options.half_close) {
+    throw std::logic_error(std::string(operation) +
+                           ": the stream was made without half_close");
+  }
+}
+
+}  // namespace
+
+void StreamCore::set_read_end_callback(Callback<void()> callback) {
+  check_half_close(options_, "set_read_end_callback");
+  if (loop_ == nullptr) {
+    return;  // nobody is left to call it
+  }
+  callback.set_operation("set_read_end_callback");
+  // The old one is destroyed last: that may run user code.
+  const Callback<void()> old =
+      std::exchange(read_end_callback_, std::move(callback));
+  settle_outside();
+}
+
+// The peer has ended its side.
+void StreamCore::end_reading() {
+  if (!options_.half_close || write_ended_) {
+    read_ended_ = options_.half_close;
+    close({});
+    return;
+  }
+  read_ended_ = true;
+  // The end is reported again and again to whoever waits for input.
+  if (readable_) {
+    readable_->remove();
+  }
+  drop_unsatisfied_read();
+}
+
+void StreamCore::close_after_writing() {
+  shutting_down_ = false;
+  write_.end();
+  if (write_.size() == 0) {
+    close({});
+  }
+}
+
+void StreamCore::shutdown_write() {
+  check_half_close(options_, "shutdown_write");
+  if (closed() || write_.ended()) {
+    return;
+  }
+  shutting_down_ = true;
+  write_.end();
+  if (open() && write_.size() == 0) {
+    finish_writing();
+  }
+  settle_outside();
+}
+
+// All that was written before our end has been taken.
+void StreamCore::finish_writing() {
+  if (!shutting_down_ || read_ended_) {
+    close({});
+    return;
+  }
+  if (!std::exchange(write_ended_, true)) {
+    transport_->end_output();
+  }
+}
+
+bool StreamCore::deliver_read_ended() {
+  if (!read_ended_ || !read_end_callback_) {
+    return false;
+  }
+  Callback<void()> callback = std::move(read_end_callback_);
+  call(callback, "set_read_end_callback");
+  return true;
+}
+
+}  // namespace waterspout::detail

@@ -70,6 +70,12 @@ class WatchedSignals {
     return std::max(signum, 0);
   }
 
+  /// Forgets those that have come and were not waited for.
+  void drop_pending() const {
+    while (wait_until(SteadyClock::time_point::min()) != 0) {
+    }
+  }
+
  private:
   sigset_t watched_{};
   sigset_t mask_before_{};
@@ -111,6 +117,9 @@ class Supervisor {
         end_children(SIGTERM);
       }
       throw;
+    }
+    if (ending()) {
+      signals_.drop_pending();  // a second one would end this process now
     }
     return std::nullopt;
   }

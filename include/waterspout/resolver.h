@@ -194,6 +194,7 @@ struct HostAndPort {
   std::string host;
   std::uint16_t port = 0;
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): it takes the 0 of <=> for a pointer
   friend auto operator<=>(const HostAndPort&, const HostAndPort&) = default;
 };
 
@@ -215,7 +216,7 @@ class WATERSPOUT_API OverrideResolver final : public Resolver {
   /// Errors: throws std::invalid_argument for a replacement that
   ///   Resolver::resolve would refuse, std::logic_error if `inner`'s loop is
   ///   closed.
-  OverrideResolver(Resolver& inner, Mapping mapping);
+  OverrideResolver(Resolver& inner, const Mapping& mapping);
 
  protected:
   void look_up(Question question) override;

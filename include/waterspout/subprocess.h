@@ -152,8 +152,8 @@ class WATERSPOUT_API Subprocess {
   ///   OUTPUT for something else than errors, and options that a PipeIOStream
   ///   cannot have; std::logic_error on a closed loop. Nothing is left over
   ///   then.
-  Subprocess(IOLoop& loop, std::vector<std::string> command,
-             Options options = {});
+  Subprocess(IOLoop& loop, const std::vector<std::string>& command,
+             const Options& options = {});
   ~Subprocess();
 
   Subprocess(const Subprocess&) = delete;

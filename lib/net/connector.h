@@ -66,8 +66,8 @@ class Connector final : private ConnectRace::Track {
 
  private:
   struct Attempt {
-    Connector* connector;
-    std::size_t index;
+    Connector* connector = nullptr;
+    std::size_t index = 0;
     UniqueFd fd;
     std::optional<Event> writable;  // gone before its descriptor
   };

@@ -8,13 +8,13 @@
 namespace waterspout {
 namespace {
 
-OverrideResolver::Mapping checked(OverrideResolver::Mapping mapping) {
+OverrideResolver::Mapping checked(const OverrideResolver::Mapping& mapping) {
   OverrideResolver::Mapping lower;
-  for (auto& [from, to] : mapping.endpoints) {
+  for (const auto& [from, to] : mapping.endpoints) {
     check_host(to.host, "OverrideResolver");
     lower.endpoints.emplace(HostAndPort{lower_case(from.host), from.port}, to);
   }
-  for (auto& [from, to] : mapping.hosts) {
+  for (const auto& [from, to] : mapping.hosts) {
     check_host(to, "OverrideResolver");
     lower.hosts.emplace(lower_case(from), to);
   }
@@ -23,10 +23,8 @@ OverrideResolver::Mapping checked(OverrideResolver::Mapping mapping) {
 
 }  // namespace
 
-OverrideResolver::OverrideResolver(Resolver& inner, Mapping mapping)
-    : Resolver(inner.loop()),
-      inner_(inner),
-      mapping_(checked(std::move(mapping))) {}
+OverrideResolver::OverrideResolver(Resolver& inner, const Mapping& mapping)
+    : Resolver(inner.loop()), inner_(inner), mapping_(checked(mapping)) {}
 
 void OverrideResolver::look_up(Question question) {
   HostAndPort wanted{lower_case(question.host()), question.port()};

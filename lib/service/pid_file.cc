@@ -215,6 +215,7 @@ void PidFile::give_away() noexcept {
 }
 
 PidFile lock_pid_file(const std::string& operation, const std::string& path) {
+  const std::string what = operation + ": " + path;
   const auto start = std::chrono::steady_clock::now();
   for (;;) {
     PidFile file = PidFile::make(path);
@@ -226,13 +227,11 @@ PidFile lock_pid_file(const std::string& operation, const std::string& path) {
       continue;  // removed before it was locked
     }
     if (const std::optional<pid_t> pid = file.holder()) {
-      throw std::runtime_error(operation + ": " + path +
-                               ": runs already, as process " +
+      throw std::runtime_error(what + ": runs already, as process " +
                                std::to_string(*pid));
     }
     if (std::chrono::steady_clock::now() - start >= kPatience) {
-      throw std::runtime_error(operation + ": " + path +
-                               ": locked, as by another start");
+      throw std::runtime_error(what + ": locked, as by another start");
     }
     pause_a_moment();
   }

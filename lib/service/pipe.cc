@@ -240,17 +240,17 @@ void pipe(std::shared_ptr<BaseIOStream> from, std::shared_ptr<BaseIOStream> to,
   check_can_read(*from, "pipe");
   callback.set_operation("pipe");
   const NullContext outside;  // the callback brings its own
-  const auto one =
-      std::make_shared<OneWay>(OneWay{from, to, std::move(callback), nullptr});
-  one->flow =
-      std::make_shared<Flow>(from, to, [weak = std::weak_ptr<OneWay>(one)] {
-        if (const auto self = weak.lock()) {
-          self->finish();
-        }
-      });
-  watch(*from, [one] { one->flow->source_changed(); });
-  to->set_close_callback([one] { one->flow->sink_closed(); });
-  from->loop().spawn_callback([one] { one->flow->begin(); });
+  const auto one = std::make_shared<OneWay>(
+      OneWay{std::move(from), std::move(to), std::move(callback), nullptr});
+  one->flow = std::make_shared<Flow>(one->from, one->to,
+                                     [weak = std::weak_ptr<OneWay>(one)] {
+                                       if (const auto self = weak.lock()) {
+                                         self->finish();
+                                       }
+                                     });
+  watch(*one->from, [one] { one->flow->source_changed(); });
+  one->to->set_close_callback([one] { one->flow->sink_closed(); });
+  one->from->loop().spawn_callback([one] { one->flow->begin(); });
 }
 
 void pipe_both(std::shared_ptr<BaseIOStream> a, std::shared_ptr<BaseIOStream> b,

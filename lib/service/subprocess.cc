@@ -102,8 +102,8 @@ std::string ExitStatus::to_string() const {
 
 // Whatever can fail is made before the child, but for what takes it over; and
 // the streams own nothing before there is a child to talk to.
-Subprocess::Subprocess(IOLoop& loop, std::vector<std::string> command,
-                       Options options) {
+Subprocess::Subprocess(IOLoop& loop, const std::vector<std::string>& command,
+                       const Options& options) {
   check_spawn(command, options);
   check_options(options);
   watch_ = std::make_shared<SubprocessWatch>(loop.core());

@@ -192,8 +192,9 @@ void ConnectRequest::not_connected() {
 void ConnectRequest::shake_hands(UniqueFd fd) {
   step_ = Step::handshake;
   try {
-    shaking_ = adopt_connected_tls(core().loop(), std::move(fd), *options_.tls,
-                                   options_.tls_options, options_.stream);
+    shaking_ = adopt_connected_tls(core().loop(), std::move(fd),
+                                   {*options_.tls, options_.tls_options},
+                                   options_.stream);
   } catch (const std::exception& error) {
     // OpenSSL refuses for want of memory only: the options are checked.
     fail(std::make_error_code(std::errc::not_enough_memory), error.what());

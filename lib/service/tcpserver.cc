@@ -182,7 +182,7 @@ std::shared_ptr<IOStream> TCPServerState::make_stream(
   }
   SSLStreamOptions tls;
   tls.handshake_timeout = options.handshake_timeout;
-  return adopt_accepted_tls(*loop, std::move(fd), *options.ssl, tls,
+  return adopt_accepted_tls(*loop, std::move(fd), {*options.ssl, tls},
                             options.stream, companion);
 }
 

@@ -20,18 +20,23 @@ namespace waterspout {
     IOLoop& loop, UniqueFd fd, IOStream::Options options,
     std::shared_ptr<void> companion);
 
+/// What TLS needs to know for one connection. Refers to both.
+struct Protection {
+  const SSLContext& context;
+  const SSLStreamOptions& tls;
+};
+
 /// The same, protected; the handshake begins in the loop's next turn.
 /// Errors: throws as SSLIOStream::create.
 [[nodiscard]] std::shared_ptr<SSLIOStream> adopt_accepted_tls(
-    IOLoop& loop, UniqueFd fd, const SSLContext& context,
-    const SSLStreamOptions& tls, IOStream::Options options,
-    std::shared_ptr<void> companion);
+    IOLoop& loop, UniqueFd fd, const Protection& protection,
+    IOStream::Options options, std::shared_ptr<void> companion);
 
 /// The same for a client that tells by itself of a handshake that fails: the
 /// stream logs nothing of it.
 [[nodiscard]] std::shared_ptr<SSLIOStream> adopt_connected_tls(
-    IOLoop& loop, UniqueFd fd, const SSLContext& context,
-    const SSLStreamOptions& tls, IOStream::Options options);
+    IOLoop& loop, UniqueFd fd, const Protection& protection,
+    IOStream::Options options);
 
 struct AdoptedSocket {
   std::unique_ptr<SocketTransport> transport;

@@ -69,8 +69,7 @@ std::shared_ptr<IOStream> IOStream::adopt(IOLoop& loop, bufferevent* connection,
     throw std::logic_error("IOStream: the loop is closed");
   }
   TakenConnection taken = take_connection(connection);
-  const std::shared_ptr<IOStream> stream =
-      create(loop, taken.fd.release(), options);
+  std::shared_ptr<IOStream> stream = create(loop, taken.fd.release(), options);
   stream->core().take_in(taken.input);
   if (!taken.output.empty()) {
     stream->write(taken.output);

@@ -23,35 +23,34 @@ class OwnedStream final : public SSLIOStream {
 };
 
 std::unique_ptr<SSLTransport> make_transport(IOLoop& loop,
-                                             const SSLContext& context,
-                                             const SSLStreamOptions& tls) {
+                                             const Protection& protection) {
   return std::make_unique<SSLTransport>(std::make_unique<TLSSession>(
-      context, TLSPeer{tls.server_hostname, tls.verify_hostname},
+      protection.context,
+      TLSPeer{protection.tls.server_hostname, protection.tls.verify_hostname},
       loop.core().chunks()));
 }
 
 std::shared_ptr<OwnedStream> make_stream(
     IOLoop& loop, std::unique_ptr<SSLTransport> transport,
-    StreamCore::Start start, const SSLContext& context,
-    const SSLStreamOptions& tls, BaseIOStream::Options options) {
+    StreamCore::Start start, const Protection& protection,
+    BaseIOStream::Options options) {
   auto made = std::make_unique<StreamCore>(loop.core(), std::move(transport),
                                            start, options);
   StreamCore& core = *made;
   auto stream = std::make_shared<OwnedStream>(std::move(made));
-  core.expect_handshake(tls.handshake_timeout,
-                        context.role() == SSLContext::Role::client);
+  core.expect_handshake(protection.tls.handshake_timeout,
+                        protection.context.role() == SSLContext::Role::client);
   return stream;
 }
 
 std::shared_ptr<OwnedStream> make_connected(IOLoop& loop,
                                             std::unique_ptr<Transport> below,
-                                            const SSLContext& context,
-                                            const SSLStreamOptions& tls,
+                                            const Protection& protection,
                                             BaseIOStream::Options options) {
-  auto transport = make_transport(loop, context, tls);
+  auto transport = make_transport(loop, protection);
   transport->stand_on(std::move(below));
   return make_stream(loop, std::move(transport), StreamCore::Start::connected,
-                     context, tls, options);
+                     protection, options);
 }
 
 }  // namespace
@@ -63,10 +62,10 @@ std::shared_ptr<SSLIOStream> SSLIOStream::create(IOLoop& loop,
                                                  const SSLContext& context,
                                                  const SSLStreamOptions& tls,
                                                  Options options) {
-  auto transport = make_transport(loop, context, tls);
+  auto transport = make_transport(loop, {context, tls});
   transport->stand_on(std::make_unique<SocketTransport>());
   return make_stream(loop, std::move(transport), StreamCore::Start::unconnected,
-                     context, tls, options);
+                     {context, tls}, options);
 }
 
 std::shared_ptr<SSLIOStream> SSLIOStream::create(IOLoop& loop, int fd,
@@ -74,30 +73,28 @@ std::shared_ptr<SSLIOStream> SSLIOStream::create(IOLoop& loop, int fd,
                                                  const SSLStreamOptions& tls,
                                                  Options options) {
   AdoptedSocket adopted = adopt_socket(fd);
-  auto transport = make_transport(loop, context, tls);
+  auto transport = make_transport(loop, {context, tls});
   transport->stand_on(std::move(adopted.transport));
   return make_stream(loop, std::move(transport),
                      adopted.connected ? StreamCore::Start::connected
                                        : StreamCore::Start::unconnected,
-                     context, tls, options);
+                     {context, tls}, options);
 }
 
 std::shared_ptr<SSLIOStream> adopt_accepted_tls(
-    IOLoop& loop, UniqueFd fd, const SSLContext& context,
-    const SSLStreamOptions& tls, IOStream::Options options,
-    std::shared_ptr<void> companion) {
+    IOLoop& loop, UniqueFd fd, const Protection& protection,
+    IOStream::Options options, std::shared_ptr<void> companion) {
   auto below = std::make_unique<SocketTransport>(std::move(fd));
   below->keep_while_open(std::move(companion));
-  return make_connected(loop, std::move(below), context, tls, options);
+  return make_connected(loop, std::move(below), protection, options);
 }
 
 std::shared_ptr<SSLIOStream> adopt_connected_tls(IOLoop& loop, UniqueFd fd,
-                                                 const SSLContext& context,
-                                                 const SSLStreamOptions& tls,
+                                                 const Protection& protection,
                                                  IOStream::Options options) {
   auto stream =
       make_connected(loop, std::make_unique<SocketTransport>(std::move(fd)),
-                     context, tls, options);
+                     protection, options);
   stream->keep_handshake_quiet();
   return stream;
 }
@@ -111,10 +108,10 @@ std::shared_ptr<SSLIOStream> IOStream::start_tls(const SSLContext& context,
   }
   old.check_can_let_go("start_tls");
   IOLoop& loop = this->loop();
-  auto made = make_transport(loop, context, tls);
+  auto made = make_transport(loop, {context, tls});
   SSLTransport& transport = *made;
   auto stream = make_stream(loop, std::move(made), StreamCore::Start::connected,
-                            context, tls, old.options());
+                            {context, tls}, old.options());
   CloseCallback close_callback = old.take_close_callback();
   transport.stand_on(old.let_go());
   if (close_callback) {

@@ -263,7 +263,7 @@ Transfer SSLTransport::with_reason(Transfer failed) noexcept {
   if (received.outcome != Outcome::done) {
     return failed;
   }
-  std::array<char, 4096> lost;
+  std::array<char, 4096> lost{};
   while (session_->read(lost).step == Step::done) {
   }
   session_->feed({});

@@ -98,7 +98,7 @@ int give_password(char* into, int room, int /*writing*/,
     if (password.size() > static_cast<std::size_t>(room)) {
       return -1;
     }
-    std::memcpy(into, password.data(), password.size());
+    std::copy(password.begin(), password.end(), into);
     return static_cast<int>(password.size());
   } catch (...) {
     asked.exception = std::current_exception();

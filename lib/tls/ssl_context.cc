@@ -111,6 +111,7 @@ bool may_resume(const SSLOptions& options, const SSLContextState& state) {
 
 // --- What OpenSSL calls. No exception may leave these.
 
+// NOLINTNEXTLINE(readability-function-size): OpenSSL says what it gets
 int choose_protocol(SSL* /*ssl*/, const unsigned char** chosen,
                     unsigned char* size, const unsigned char* offered,
                     unsigned int offered_size, void* object) noexcept {

@@ -69,8 +69,8 @@ constexpr Mapping kCertificates[] = {
     {X509_V_ERR_CA_MD_TOO_WEAK, SSLErrc::certificate_too_weak},
 };
 
-template <std::size_t kCount>
-SSLErrc look_up(const Mapping (&table)[kCount], int theirs, SSLErrc otherwise) {
+template <std::size_t Count>
+SSLErrc look_up(const Mapping (&table)[Count], int theirs, SSLErrc otherwise) {
   const auto* const found =
       std::find_if(std::begin(table), std::end(table),
                    [&](const Mapping& row) { return row.theirs == theirs; });

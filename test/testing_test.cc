@@ -32,6 +32,8 @@ using waterspout::testing::AsyncTestCase;
 using waterspout::testing::bind_unused_port;
 using waterspout::testing::default_timeout;
 using waterspout::testing::ExpectLog;
+using waterspout::testing::make_certificate;
+using waterspout::testing::make_ssl_stream_pair;
 using waterspout::testing::make_stream_pair;
 using waterspout::testing::RefusingPort;
 using waterspout::testing::run_until;
@@ -43,6 +45,18 @@ using namespace std::chrono_literals;
 
 Callback<void()> throws(const char* text) {
   return [text] { throw std::out_of_range(text); };
+}
+
+// Without TLS, whatever needs it says so.
+bool built_with_tls() {
+  try {
+    static_cast<void>(make_certificate());
+    return true;
+  } catch (const std::logic_error& error) {
+    CHECK(std::string_view(error.what()).find("built without TLS") !=
+          std::string_view::npos);
+    return false;
+  }
 }
 
 // Sets a variable of the environment while it lives.
@@ -279,6 +293,45 @@ TEST_CASE("make_stream_pair connects two streams, with their options") {
   });
   test.wait();
   CHECK(got == "hel");
+}
+
+TEST_CASE(
+    "make_ssl_stream_pair gives two protected streams, the server's "
+    "verified") {
+  if (!built_with_tls()) {
+    return;
+  }
+  AsyncTestCase test;
+  const auto [client, server] = make_ssl_stream_pair(test.loop());
+  REQUIRE(client->peer_certificate().has_value());
+  CHECK(client->peer_certificate()->dns_names ==
+        std::vector<std::string>{"localhost"});
+  CHECK(server->server_name() == "localhost");
+  std::string got;
+  server->write("secret\n");
+  client->read_until("\n", [&](std::string_view line) {
+    got = line;
+    test.stop();
+  });
+  test.wait();
+  CHECK(got == "secret\n");
+}
+
+TEST_CASE(
+    "make_certificate is for names and for addresses, and new every "
+    "time") {
+  if (!built_with_tls()) {
+    return;
+  }
+  const auto first = make_certificate("example.test");
+  const auto second = make_certificate("127.0.0.1");
+  CHECK(first.key != second.key);
+  CHECK(first.certificate.starts_with("-----BEGIN CERTIFICATE-----"));
+  CHECK_THROWS_AS(static_cast<void>(make_certificate("")),
+                  std::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(make_certificate("a,DNS:b")),
+                  std::invalid_argument);
+  CHECK_NOTHROW(static_cast<void>(make_certificate("::1")));
 }
 
 TEST_CASE("ExpectLog keeps what it expects to itself, and passes on the rest") {

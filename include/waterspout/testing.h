@@ -30,6 +30,7 @@
 #include "waterspout/iostream.h"
 #include "waterspout/log.h"
 #include "waterspout/netutil.h"
+#include "waterspout/ssl_iostream.h"
 #include "waterspout/stack_context.h"
 
 namespace waterspout::testing {
@@ -118,6 +119,32 @@ struct StreamPair {
 /// Two streams, connected to one another over TCP on 127.0.0.1. The loop does
 /// not run. Errors: throws std::system_error, and as IOStream::create.
 [[nodiscard]] WATERSPOUT_API StreamPair make_stream_pair(
+    IOLoop& loop, IOStream::Options client = {}, IOStream::Options server = {});
+
+/// A certificate and its key, PEM: for SSLOptions::certificate and key at one
+/// end, and the certificate for SSLOptions::ca at the other.
+struct TestCertificate {
+  std::string certificate;
+  std::string key;
+};
+
+/// Made anew for `host`, a name or an IP literal; vouches for itself, and is
+/// good until tomorrow.
+/// Errors: throws std::invalid_argument for what can be no host, SSLError, and
+///   std::logic_error if the library was built without the feature `tls`.
+[[nodiscard]] WATERSPOUT_API TestCertificate
+make_certificate(std::string_view host = "localhost");
+
+struct SSLStreamPair {
+  std::shared_ptr<SSLIOStream> client;
+  std::shared_ptr<SSLIOStream> server;
+};
+
+/// As make_stream_pair, under TLS; the client verifies a certificate that is
+/// made for it. Runs the loop until both have shaken hands.
+/// Errors: also as make_certificate, and throws TimeoutError if that takes
+///   longer than default_timeout().
+[[nodiscard]] WATERSPOUT_API SSLStreamPair make_ssl_stream_pair(
     IOLoop& loop, IOStream::Options client = {}, IOStream::Options server = {});
 
 /// Expects a log record, and keeps it and its like from being printed. Others

@@ -13,6 +13,7 @@
 
 #include "base/throw_errno.h"
 #include "loop/loop_core.h"
+#include "tls/test_certificate.h"
 
 namespace waterspout::testing {
 namespace {
@@ -33,6 +34,19 @@ Socket accept_from(const Socket& listener) {
     throw_errno(errno, "accept", listener.local_address().to_string());
   }
   return socket;
+}
+
+/// A client's socket and a server's, connected over TCP.
+std::pair<Socket, Socket> connect_sockets() {
+  const Socket listener = bind_unused_port();
+  const Address address = listener.local_address();
+  Socket client = loopback_socket();
+  if (::connect(client.fileno(), address.data(),
+                static_cast<socklen_t>(address.size())) != 0) {
+    throw_errno(errno, "connect", address.to_string());
+  }
+  Socket server = accept_from(listener);
+  return {std::move(client), std::move(server)};
 }
 
 /// Makes a loop the current one, as IOLoop::start does.
@@ -175,18 +189,44 @@ RefusingPort::RefusingPort() : socket_(loopback_socket()) {
 
 StreamPair make_stream_pair(IOLoop& loop, IOStream::Options client,
                             IOStream::Options server) {
-  const Socket listener = bind_unused_port();
-  const Address address = listener.local_address();
-  Socket connecting = loopback_socket();
-  if (::connect(connecting.fileno(), address.data(),
-                static_cast<socklen_t>(address.size())) != 0) {
-    throw_errno(errno, "connect", address.to_string());
-  }
-  Socket accepted = accept_from(listener);
+  auto [connecting, accepted] = connect_sockets();
   StreamPair pair{IOStream::create(loop, connecting.release(), client),
                   IOStream::create(loop, accepted.release(), server)};
   pair.client->set_nodelay(true);
   pair.server->set_nodelay(true);
+  return pair;
+}
+
+TestCertificate make_certificate(std::string_view host) {
+  CertificateAndKey made = make_test_certificate(std::string(host));
+  return {std::move(made.certificate), std::move(made.key)};
+}
+
+SSLStreamPair make_ssl_stream_pair(IOLoop& loop, IOStream::Options client,
+                                   IOStream::Options server) {
+  const TestCertificate made = make_certificate("localhost");
+  SSLOptions serving;
+  serving.certificate = made.certificate;
+  serving.key = made.key;
+  SSLOptions trusting;
+  trusting.ca = made.certificate;
+  auto [connecting, accepted] = connect_sockets();
+  SSLStreamOptions tls;
+  tls.server_hostname = "localhost";
+  SSLStreamPair pair{
+      SSLIOStream::create(loop, connecting.release(),
+                          SSLContext::client(trusting), tls, client),
+      SSLIOStream::create(loop, accepted.release(), SSLContext::server(serving),
+                          {}, server)};
+  int shaken = 0;
+  const NullContext outside;
+  pair.client->wait_for_handshake([&shaken] { ++shaken; });
+  pair.server->wait_for_handshake([&shaken] { ++shaken; });
+  if (!run_until(loop, [&shaken] { return shaken == 2; })) {
+    pair.client->close();
+    pair.server->close();
+    throw TimeoutError("make_ssl_stream_pair: the handshake timed out");
+  }
   return pair;
 }
 

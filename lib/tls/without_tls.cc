@@ -5,6 +5,7 @@
 
 #include "waterspout/ssl.h"
 
+#include "tls/test_certificate.h"
 #include "tls/tls_session.h"
 
 namespace waterspout {
@@ -76,5 +77,9 @@ std::string TLSSession::version() const { return {}; }
 std::string TLSSession::cipher() const { return {}; }
 std::string TLSSession::server_name() const { return {}; }
 bool TLSSession::session_reused() const noexcept { return false; }
+
+CertificateAndKey make_test_certificate(const std::string& /*host*/) {
+  throw std::logic_error("make_test_certificate: built without TLS");
+}
 
 }  // namespace waterspout

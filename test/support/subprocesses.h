@@ -3,7 +3,8 @@
 
 #pragma once
 
-#include <cerrno>
+#include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -54,9 +55,22 @@ using Command = std::vector<std::string>;
   return end.value_or(ExitStatus{-1, -1, {}});
 }
 
-/// True if this process has no child, running or ended.
+/// True if this process has no child, running or ended, but for the program by
+/// which a sanitizer looks symbols up.
 [[nodiscard]] inline bool no_child_left() {
-  return waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD;
+  namespace fs = std::filesystem;
+  for (const auto& task : fs::directory_iterator("/proc/self/task")) {
+    std::ifstream children(task.path() / "children");
+    for (std::string pid; children >> pid;) {
+      std::ifstream comm("/proc/" + pid + "/comm");
+      std::string name;
+      std::getline(comm, name);
+      if (!name.starts_with("llvm-symbolizer")) {
+        return false;
+      }
+    }
+  }
+  return true;
 }
 
 /// Waits until a child has ended, without taking note of it.

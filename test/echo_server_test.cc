@@ -326,6 +326,8 @@ TEST_CASE(
                     {.time_limit = 120s});
   const pid_t pid = server.program().pid();
   const std::uint16_t port = server.address().port();
+  // It says where it listens before it has made its loop.
+  CHECK(ask(connect_to(Address("127.0.0.1", port)), "first\n") == "first\n");
   const std::size_t descriptors = open_descriptors(pid);
   long settled_kib = 0;
   bool right = true;

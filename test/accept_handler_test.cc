@@ -241,7 +241,8 @@ TEST_CASE(
     const auto began = std::chrono::steady_clock::now();
     loop.run_until(
         [&] { return std::chrono::steady_clock::now() - began >= 500ms; });
-    CHECK(accept_calls - calls <= 6);
+    const auto passed = std::chrono::steady_clock::now() - began;
+    CHECK(accept_calls - calls <= passed / 100ms + 2);
     CHECK(loop->statistics().turns - turns <= 1100);  // run_until's own
     // Some come back, and are taken.
     accepted.sockets().erase(accepted.sockets().begin(),

@@ -1,6 +1,7 @@
 // The sample echo_server as a user runs it, and the server that it stands for
 // under load.
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -111,6 +112,18 @@ std::set<std::string> children_of(pid_t pid) {
   return children;
 }
 
+// None of a process that has just gone.
+long open_sockets(const std::string& pid) {
+  std::error_code gone;
+  long count = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/" + pid + "/fd", gone)) {
+    const auto target = std::filesystem::read_symlink(entry, gone);
+    count += target.string().starts_with("socket:") ? 1 : 0;
+  }
+  return count;
+}
+
 long status_number(pid_t pid, std::string_view name) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/status");
   for (std::string line; std::getline(file, line);) {
@@ -179,19 +192,15 @@ TEST_CASE(
     CAPTURE(arguments.size());
     EchoServer server(arguments);
     const pid_t parent = server.program().pid();
-    // Each client holds a child busy with another question: who serves shows
-    // in who has a connection.
     std::vector<UniquePeerFd> clients;
+    // A child that serves has a socket besides the one on which it listens.
     const auto serving = [&] {
-      std::size_t count = 0;
-      for (const std::string& child : children_of(parent)) {
-        count += status_number(std::stoi(child), "voluntary_ctxt_switches:") > 0
-                     ? 1
-                     : 0;
-      }
-      return count;
+      const std::set<std::string> children = children_of(parent);
+      return std::count_if(
+          children.begin(), children.end(),
+          [](const std::string& child) { return open_sockets(child) > 1; });
     };
-    for (int i = 0; i < 40; ++i) {
+    for (int i = 0; i < 2000 && serving() < 2; ++i) {
       clients.push_back(connect_to(server.address()));
       CHECK(ask(clients.back(), "hello\n") == "hello\n");
     }
@@ -200,11 +209,13 @@ TEST_CASE(
     REQUIRE(before.size() == 2);
     kill(std::stoi(*before.begin()), SIGKILL);
     server.program().wait_for_err("restarting");
-    clients.clear();
-    for (int i = 0; i < 10; ++i) {
-      const UniquePeerFd client = connect_to(server.address());
-      client.send("again\n");
+    for (int i = 0; i < 2000 && serving() < 2; ++i) {
+      clients.push_back(connect_to(server.address()));
+      clients.back().send("again\n");
     }
+    CHECK(serving() == 2);
+    CHECK(children_of(parent) != before);
+    clients.clear();
     const auto began = std::chrono::steady_clock::now();
     const ProgramResult result = server.program().terminate();
     CHECK(std::chrono::steady_clock::now() - began < 1s);

@@ -16,6 +16,7 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -354,6 +355,27 @@ TEST_CASE(
     }
     CHECK(exited_with(family.wait(), 0));
   }
+}
+
+TEST_CASE("A stop_timeout without end leaves children all the time they need") {
+  Family family([](const Voice& voice) {
+    if (fork_processes(1, {.stop_timeout = waterspout::Duration::max()})) {
+      sigset_t expected;
+      sigemptyset(&expected);
+      sigaddset(&expected, SIGTERM);
+      sigprocmask(SIG_BLOCK, &expected, nullptr);
+      voice.say("ready");
+      int got = 0;
+      sigwait(&expected, &got);
+      std::this_thread::sleep_for(100ms);  // the work of ending
+      voice.say("ended in order");
+    }
+    return 0;
+  });
+  CHECK(family.line() == "ready");
+  family.signal(SIGTERM);
+  CHECK(family.line() == "ended in order");
+  CHECK(exited_with(family.wait(), 0));
 }
 
 TEST_CASE("A signal that the parent ignores does not end the children") {

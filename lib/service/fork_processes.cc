@@ -18,6 +18,7 @@
 
 #include "base/throw_errno.h"
 #include "loop/open_loops.h"
+#include "loop/time_math.h"
 
 namespace waterspout {
 namespace {
@@ -205,7 +206,7 @@ class Supervisor {
 
   void begin_to_end(int signum) {
     ending_signal_ = signum;
-    kill_at_ = SteadyClock::now() + options_.stop_timeout;
+    kill_at_ = later(SteadyClock::now(), options_.stop_timeout);
     kill_children(signum);
   }
 

@@ -29,7 +29,8 @@ void StreamCore::set_read_end_callback(Callback<void()> callback) {
   settle_outside();
 }
 
-// The peer has ended its side.
+// The peer has ended its side. That is reported once more, to receive_input(),
+// which then wants nothing and removes the event.
 void StreamCore::end_reading() {
   if (!options_.half_close || write_ended_) {
     read_ended_ = options_.half_close;
@@ -37,10 +38,6 @@ void StreamCore::end_reading() {
     return;
   }
   read_ended_ = true;
-  // The end is reported again and again to whoever waits for input.
-  if (readable_) {
-    readable_->remove();
-  }
   drop_unsatisfied_read();
 }
 

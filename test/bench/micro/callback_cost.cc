@@ -127,17 +127,17 @@ double call_function() {
   });
 }
 
-template <class Context, std::size_t depth>
+template <class Context, std::size_t Depth>
 double make_inside() {
-  const Contexts<Context> contexts(depth);
+  const Contexts<Context> contexts(Depth);
   return make_with_pointer();
 }
 
 /// From outside of the contexts that it was made in, as the loop calls.
-template <class Context, std::size_t depth>
+template <class Context, std::size_t Depth>
 double call_made_inside() {
   std::size_t count = 0;
-  const auto contexts = std::make_unique<Contexts<Context>>(depth);
+  const auto contexts = std::make_unique<Contexts<Context>>(Depth);
   Callback<void()> callback([&count] { ++count; });
   const waterspout::NullContext outside;
   return repeat(kOperations, [&] {

@@ -33,27 +33,27 @@ constexpr std::size_t operations(std::size_t size) {
   return size <= kSmall ? 1'000'000 : size <= kMiddle ? 200'000 : 10'000;
 }
 
-template <std::size_t size>
+template <std::size_t Size>
 double append_and_consume() {
   ChunkPool pool;
   ChunkDeque deque(pool);
-  const std::string data(size, 'x');
-  return repeat(operations(size), [&] {
+  const std::string data(Size, 'x');
+  return repeat(operations(Size), [&] {
     deque.append(data);
     touch(deque);
-    deque.consume(size);
+    deque.consume(Size);
   });
 }
 
-template <std::size_t size>
+template <std::size_t Size>
 double reserve_commit_and_consume() {
   ChunkPool pool;
   ChunkDeque deque(pool);
   return repeat(operations(kSmall), [&] {
-    auto room = deque.reserve(size);
+    auto room = deque.reserve(Size);
     touch(room);
-    deque.commit(size);
-    deque.consume(size);
+    deque.commit(Size);
+    deque.consume(Size);
   });
 }
 
@@ -74,9 +74,9 @@ double consume_lines() {
   });
 }
 
-template <std::size_t size>
+template <std::size_t Size>
 void append_pieces(ChunkDeque& deque, std::size_t count) {
-  static const std::string piece(size, 'x');
+  static const std::string piece(Size, 'x');
   for (std::size_t i = 0; i < count; ++i) {
     deque.append_chunk(piece);
   }
@@ -96,26 +96,26 @@ double gather() {
 }
 
 /// Two chunks become one, which is what a delimiter behind a seam costs.
-template <std::size_t size>
+template <std::size_t Size>
 double merge_prefix() {
   ChunkPool pool;
   ChunkDeque deque(pool);
-  return repeat(operations(size), [&] {
-    append_pieces<size / 2>(deque, 2);
-    deque.merge_prefix(size);
+  return repeat(operations(Size), [&] {
+    append_pieces<Size / 2>(deque, 2);
+    deque.merge_prefix(Size);
     touch(deque);
-    deque.consume(size);
+    deque.consume(Size);
   });
 }
 
-template <std::size_t size>
+template <std::size_t Size>
 double append_pieces_and_consume() {
   ChunkPool pool;
   ChunkDeque deque(pool);
-  return repeat(operations(size), [&] {
-    append_pieces<size / 2>(deque, 2);
+  return repeat(operations(Size), [&] {
+    append_pieces<Size / 2>(deque, 2);
     touch(deque);
-    deque.consume(size);
+    deque.consume(Size);
   });
 }
 
@@ -129,19 +129,19 @@ double find_in(ChunkDeque& deque, std::string_view delimiter) {
   });
 }
 
-template <std::size_t size>
+template <std::size_t Size>
 double find_byte() {
   ChunkPool pool;
   ChunkDeque deque(pool);
-  deque.append(std::string(size, 'x'));
+  deque.append(std::string(Size, 'x'));
   return find_in(deque, "\n");
 }
 
-template <std::size_t size>
+template <std::size_t Size>
 double find_four_bytes() {
   ChunkPool pool;
   ChunkDeque deque(pool);
-  deque.append(std::string(size, 'x'));
+  deque.append(std::string(Size, 'x'));
   return find_in(deque, "\r\n\r\n");
 }
 

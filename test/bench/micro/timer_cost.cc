@@ -135,7 +135,7 @@ struct Rounds {
 constexpr Rounds kRounds[] = {
     {"add and fire, a million alive", add_and_fire<WaterspoutLoop>,
      add_and_fire<LibeventLoop>, add_and_fire<LibuvLoop>,
-     add_and_fire<AsioLoop>, 3},
+     add_and_fire<AsioLoop>, 2},
     {"add and cancel, a million alive", add_and_cancel<WaterspoutLoop>,
      add_and_cancel<LibeventLoop>, add_and_cancel<LibuvLoop>,
      add_and_cancel<AsioLoop>, 3},

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import textwrap
 
 import chart
 from measure import (CALLS, CPU, IDLE, INSTRUCTIONS, PEAK, SHARE, MeasureError)
@@ -51,6 +52,8 @@ def _ratios(title, kept):
         limit = entries.get(LIMIT, {}).get(CPU)
         if not times or not limit:
             return NOTHING
+        if name == LIMIT:
+            return '1.00'
         each = [one / other for one, other in zip(times, limit)]
         return (f'{ratio(entries, name, CPU):.2f} '
                 f'({min(each):.2f}-{max(each):.2f})')
@@ -83,8 +86,8 @@ def _behind(kept):
 def _machine(kept):
     versions = ', '.join(f'{name} {version}'
                          for name, version in kept['versions'].items())
-    return [f"Measured on {kept['machine']}; {versions}. "
-            f"{kept['turns']} turns."]
+    return textwrap.wrap(f"Measured on {kept['machine']}; {versions}. "
+                         f"{kept['turns']} turns.", 85)
 
 
 def _notes(kept):

@@ -26,7 +26,7 @@ COLOURS = {OURS: '#d9480f', 'libevent': '#1c7ed6', 'bufferevent': '#74c0fc',
 MOST = 4  # where bars end that would be longer; their number tells
 BAR, GAP = 10, 14
 LABELS, PANEL, MARGIN = 190, 310, 50
-TOP = 78
+TOP = 90
 GROUP = BAR * len(COLOURS) + GAP
 WIDTH = LABELS + len(PANELS) * (PANEL + MARGIN)
 HEIGHT = TOP + GROUP * len(GROUPS) + 6
@@ -53,8 +53,8 @@ def _bar(x, y, colour, found):
     length = min(found, MOST) * PANEL / MOST
     return [f'<rect x="{x}" y="{y}" width="{length:.1f}" height="{BAR - 1}"'
             f' fill="{colour}"/>',
-            _text(x + length + 3, y + BAR - 2, f'{found:.2f}',
-                  class_='number')]
+            _text(x + max(length, PANEL / MOST) + 3, y + BAR - 2,
+                  f'{found:.2f}', class_='number')]
 
 
 def _bars(results, figure, workload, x, top):

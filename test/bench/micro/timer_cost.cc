@@ -24,9 +24,9 @@ using micro::WaterspoutLoop;
 using micro::Work;
 
 constexpr std::size_t kAlive = 1'000'000;
-constexpr std::size_t kCancelled = 1'000'000;
+constexpr std::size_t kCancelled = 300'000;
 constexpr std::size_t kArmed = 100'000;
-constexpr std::size_t kMoves = 1'000'000;
+constexpr std::size_t kMoves = 300'000;
 constexpr Delay kSoon = std::chrono::milliseconds(100);
 constexpr Delay kFarAway = std::chrono::hours(1);
 constexpr Delay kIdleTimeout = std::chrono::seconds(60);

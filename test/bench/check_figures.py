@@ -17,7 +17,7 @@ import tempfile
 import machine
 import workloads
 from measure import (CALLS, INSTRUCTIONS, Bench, MeasureError,
-                     make_certificate, use_one_processor)
+                     make_certificate, one_processor)
 
 FIGURES = pathlib.Path(__file__).with_name('figures.json')
 TOLERANCE = 0.05
@@ -54,7 +54,7 @@ def measure_all(build, kept, figures):
     ours = [server for server in workloads.servers(build) if
             server.name in (workloads.OURS, workloads.OURS_AT_ONCE)]
     found = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with one_processor(), tempfile.TemporaryDirectory() as folder:
         bench = Bench(build, *make_certificate(pathlib.Path(folder)))
         for workload in map(workload_of.get, WORKLOADS):
             for server in ours:
@@ -94,7 +94,6 @@ def major(compiler):
 
 def check(build, update):
     compiler = machine.compiler(build)
-    use_one_processor()
     if update:
         found = measure_all(build, {}, (CALLS, INSTRUCTIONS))
         kept = {'compiler': compiler, 'figures': found}

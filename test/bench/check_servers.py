@@ -14,7 +14,7 @@ import tempfile
 
 import workloads
 from measure import (SHARE, Bench, MeasureError, make_certificate,
-                     use_one_processor)
+                     one_processor)
 
 LEAST_SHARE = 0.7
 ROUNDS = 5  # of what a workload has under way at once
@@ -75,8 +75,8 @@ def main(arguments):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('build', help='the build directory')
     options = parser.parse_args(arguments)
-    use_one_processor()
-    check_all(options.build)
+    with one_processor():
+        check_all(options.build)
 
 
 if __name__ == '__main__':

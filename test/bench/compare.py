@@ -18,7 +18,7 @@ import machine
 import report
 import workloads
 from measure import (CALLS, CPU, IDLE, INSTRUCTIONS, PEAK, SHARE, Bench,
-                     MeasureError, make_certificate, use_one_processor)
+                     MeasureError, make_certificate, one_processor)
 
 # How often a figure is taken; the median counts. With --quick, and without.
 COUNTS = {True: 1, False: 3}
@@ -84,7 +84,7 @@ def left_out(workload, servers):
 def compare_all(build, chosen, servers, quick):
     """Prints a table after each workload; gives the figures of all."""
     results = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with one_processor(), tempfile.TemporaryDirectory() as folder:
         bench = Bench(build, *make_certificate(pathlib.Path(folder)))
         for workload in chosen:
             able = [server for server in servers if server.takes(workload)]
@@ -181,7 +181,6 @@ def main(arguments):
     if options.kept:
         kept = json.loads(options.kept.read_text('utf-8'))
     else:
-        use_one_processor()
         kept = measure(options)
     if options.json:
         options.json.write_text(json.dumps(kept, indent=1) + '\n', 'utf-8')

@@ -83,12 +83,18 @@ class Server:
         return all(pathlib.Path(word).exists() for word in self.command)
 
 
-def use_one_processor():
+@contextlib.contextmanager
+def one_processor():
     """Binds this process, and so what it starts, to one processor. Waking
     another one can cost more than all the work, and whether the kernel does so
     differs from run to run. Also, a client that shares the server's processor
     has sent all before the server wakes, so that counts repeat."""
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def allow_many_descriptors():

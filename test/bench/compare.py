@@ -140,7 +140,10 @@ def parse(arguments):
                         dest='kept', help='measure nothing, take kept figures')
     parser.add_argument('--write-docs', action='store_true',
                         help='write docs/benchmarks.md and its chart anew')
-    return parser.parse_intermixed_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
+    if options.write_docs and (options.workloads or options.servers):
+        parser.error('--write-docs is for everything, not for a part')
+    return options
 
 
 def measure(options):

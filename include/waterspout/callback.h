@@ -23,12 +23,30 @@ namespace detail {
 
 class ContextLink;
 
-/// The calling thread's current chain of contexts; null is the empty one.
-WATERSPOUT_API const ContextLink* current_context() noexcept;
+/// What a thread runs in. Looked at for every callback that is made or called,
+/// so it is read in place.
+struct ContextState {
+  const ContextLink* current;  ///< its chain of contexts; null is the empty one
+  bool tracing;                ///< asynchronous backtraces are on
+};
 
-/// Takes a reference to the current chain for a callback made at `origin`.
-/// Allocates only while asynchronous backtraces are switched on.
-WATERSPOUT_API const ContextLink* capture_context(Origin origin);
+// Initial-exec: a plain load, also from outside the shared library.
+extern WATERSPOUT_API constinit thread_local ContextState context_state
+    [[gnu::tls_model("initial-exec")]];
+
+/// Takes a reference to the current chain for a callback made at `origin`,
+/// where there is anything to capture.
+WATERSPOUT_API const ContextLink* capture_chain(Origin origin);
+
+/// The same; null where there is nothing. Allocates only while asynchronous
+/// backtraces are switched on.
+inline const ContextLink* capture_context(Origin origin) {
+  const ContextState& state = context_state;
+  if (state.current == nullptr && !state.tracing) [[likely]] {
+    return nullptr;
+  }
+  return capture_chain(origin);
+}
 
 WATERSPOUT_API void release_context(const ContextLink* link) noexcept;
 
@@ -47,27 +65,24 @@ void call_as(void* argument) {
   (*static_cast<Function*>(argument))();
 }
 
-/// One captured chain of contexts, in one pointer.
+/// Holds a reference that was captured until somebody takes it over.
 class CapturedContext {
  public:
-  CapturedContext() noexcept = default;
   explicit CapturedContext(Origin origin) : link_(capture_context(origin)) {}
-  CapturedContext(CapturedContext&& other) noexcept
-      : link_(std::exchange(other.link_, nullptr)) {}
-  CapturedContext& operator=(CapturedContext&& other) noexcept {
-    std::swap(link_, other.link_);
-    return *this;
-  }
   ~CapturedContext() {
     if (link_ != nullptr) {
       release_context(link_);
     }
   }
+  CapturedContext(const CapturedContext&) = delete;
+  CapturedContext& operator=(const CapturedContext&) = delete;
 
-  [[nodiscard]] const ContextLink* get() const noexcept { return link_; }
+  [[nodiscard]] const ContextLink* release() noexcept {
+    return std::exchange(link_, nullptr);
+  }
 
  private:
-  const ContextLink* link_ = nullptr;
+  const ContextLink* link_;
 };
 
 }  // namespace detail
@@ -111,30 +126,19 @@ class Callback<R(Args...)> {
         return;
       }
     }
-    context_ = detail::CapturedContext(origin);
+    detail::CapturedContext context(origin);
     emplace<Stored>(std::forward<Function>(function));
+    context_ = context.release();
     origin_ = origin;
   }
 
-  Callback(Callback&& other) noexcept
-      : operations_(std::exchange(other.operations_, nullptr)),
-        context_(std::move(other.context_)),
-        origin_(other.origin_) {
-    if (operations_ != nullptr) {
-      operations_->relocate(other.storage_, storage_);
-    }
-  }
+  Callback(Callback&& other) noexcept { take(other); }
 
   Callback& operator=(Callback&& other) noexcept {
-    if (this != &other) {
-      // The old callable dies last: its destructor may run user code.
-      Callback old(std::move(*this));
-      operations_ = std::exchange(other.operations_, nullptr);
-      context_ = std::move(other.context_);
-      origin_ = other.origin_;
-      if (operations_ != nullptr) {
-        operations_->relocate(other.storage_, storage_);
-      }
+    if (operations_ == nullptr) {
+      take(other);
+    } else if (this != &other) {
+      replace(other);
     }
     return *this;
   }
@@ -142,9 +146,12 @@ class Callback<R(Args...)> {
   Callback(const Callback&) = delete;
   Callback& operator=(const Callback&) = delete;
 
-  ~Callback() {
+  ~Callback() { reset(); }
+
+  /// Makes it empty.
+  void reset() noexcept {
     if (operations_ != nullptr) {
-      operations_->destroy(storage_);
+      destroy();
     }
   }
 
@@ -159,10 +166,25 @@ class Callback<R(Args...)> {
   ///   innermost first; what none of them handles leaves this call. Where one
   ///   was handled, the result is R{}.
   R operator()(Args... args) {
-    if (context_.get() == nullptr && detail::current_context() == nullptr) {
+    if (context_ == nullptr && detail::context_state.current == nullptr)
+        [[likely]] {
       return operations_->invoke(storage_, std::forward<Args>(args)...);
     }
     return call_in_context(std::forward<Args>(args)...);
+  }
+
+  /// The same for a callable that is called this once: it is taken out first,
+  /// so that this is empty and free for the next one while it runs, and
+  /// destroyed when it has run.
+  ///
+  /// Requires: the Callback is not empty.
+  R call_once(Args... args) {
+    if (context_ == nullptr && detail::context_state.current == nullptr)
+        [[likely]] {
+      const Operations* const operations = std::exchange(operations_, nullptr);
+      return operations->call_once(storage_, std::forward<Args>(args)...);
+    }
+    return call_once_in_context(std::forward<Args>(args)...);
   }
 
   /// Where it was made.
@@ -172,15 +194,15 @@ class Callback<R(Args...)> {
   /// one was registered with, for asynchronous backtraces. `operation` is a
   /// string literal.
   void set_operation(const char* operation) noexcept {
-    if (context_.get() != nullptr) {
-      detail::name_operation(context_.get(), operation);
+    if (context_ != nullptr) {
+      detail::name_operation(context_, operation);
     }
   }
 
   /// For those who report: the chain that the callback runs in; null is the
   /// empty one. Lives as long as the Callback.
   [[nodiscard]] const detail::ContextLink* context() const noexcept {
-    return context_.get();
+    return context_;
   }
 
  private:
@@ -188,7 +210,9 @@ class Callback<R(Args...)> {
 
   struct Operations {
     R (*invoke)(std::byte* storage, Args&&... args);
-    void (*relocate)(std::byte* from, std::byte* to) noexcept;
+    R (*call_once)(std::byte* storage, Args&&... args);
+    void (*relocate)(std::byte* __restrict from,
+                     std::byte* __restrict to) noexcept;
     void (*destroy)(std::byte* storage) noexcept;
   };
 
@@ -215,14 +239,21 @@ class Callback<R(Args...)> {
     static R invoke(std::byte* storage, Args&&... args) {
       return call(in(storage), std::forward<Args>(args)...);
     }
-    static void relocate(std::byte* from, std::byte* to) noexcept {
+    static R call_once(std::byte* storage, Args&&... args) {
+      Stored taken(std::move(in(storage)));
+      std::destroy_at(&in(storage));
+      return call(taken, std::forward<Args>(args)...);
+    }
+    static void relocate(std::byte* __restrict from,
+                         std::byte* __restrict to) noexcept {
       std::construct_at(reinterpret_cast<Stored*>(to), std::move(in(from)));
       std::destroy_at(&in(from));
     }
     static void destroy(std::byte* storage) noexcept {
       std::destroy_at(&in(storage));
     }
-    static constexpr Operations kOperations{invoke, relocate, destroy};
+    static constexpr Operations kOperations{invoke, call_once, relocate,
+                                            destroy};
   };
 
   // The storage holds the owner of the allocated callable.
@@ -232,9 +263,44 @@ class Callback<R(Args...)> {
     static R invoke(std::byte* storage, Args&&... args) {
       return call(*Inline<Owner>::in(storage), std::forward<Args>(args)...);
     }
-    static constexpr Operations kOperations{invoke, Inline<Owner>::relocate,
-                                            Inline<Owner>::destroy};
+    static R call_once(std::byte* storage, Args&&... args) {
+      const Owner taken(std::move(Inline<Owner>::in(storage)));
+      std::destroy_at(&Inline<Owner>::in(storage));
+      return call(*taken, std::forward<Args>(args)...);
+    }
+    static constexpr Operations kOperations{
+        invoke, call_once, Inline<Owner>::relocate, Inline<Owner>::destroy};
   };
+
+  // What is rarely done is kept out of the functions that everybody inlines.
+
+  [[gnu::noinline]] void destroy() noexcept {
+    std::exchange(operations_, nullptr)->destroy(storage_);
+    if (context_ != nullptr) {
+      detail::release_context(context_);
+    }
+  }
+
+  // The old callable dies last: its destructor may run user code.
+  [[gnu::noinline]] void replace(Callback& other) noexcept {
+    const Callback old(std::move(*this));
+    take(other);
+  }
+
+  [[gnu::noinline]] R call_once_in_context(Args&&... args) {
+    Callback taken(std::move(*this));
+    return taken.call_in_context(std::forward<Args>(args)...);
+  }
+
+  // Requires: this is empty.
+  void take(Callback& other) noexcept {
+    if (other.operations_ != nullptr) {
+      operations_ = std::exchange(other.operations_, nullptr);
+      context_ = other.context_;
+      origin_ = other.origin_;
+      operations_->relocate(other.storage_, storage_);
+    }
+  }
 
   template <class Stored, class Function>
   void emplace(Function&& function) {
@@ -250,12 +316,12 @@ class Callback<R(Args...)> {
     }
   }
 
-  R call_in_context(Args&&... args) {
+  [[gnu::noinline]] R call_in_context(Args&&... args) {
     if constexpr (std::is_void_v<R>) {
       auto inside = [&] {
         operations_->invoke(storage_, std::forward<Args>(args)...);
       };
-      detail::run_in_context(context_.get(), detail::call_as<decltype(inside)>,
+      detail::run_in_context(context_, detail::call_as<decltype(inside)>,
                              &inside);
     } else {
       std::optional<R> result;
@@ -263,7 +329,7 @@ class Callback<R(Args...)> {
         result.emplace(
             operations_->invoke(storage_, std::forward<Args>(args)...));
       };
-      detail::run_in_context(context_.get(), detail::call_as<decltype(inside)>,
+      detail::run_in_context(context_, detail::call_as<decltype(inside)>,
                              &inside);
       return result ? std::move(*result) : R{};
     }
@@ -271,7 +337,7 @@ class Callback<R(Args...)> {
 
   alignas(std::max_align_t) std::byte storage_[kInlineSize];
   const Operations* operations_ = nullptr;
-  detail::CapturedContext context_;
+  const detail::ContextLink* context_ = nullptr;  // owned with the callable
   Origin origin_;
 };
 

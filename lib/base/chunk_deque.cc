@@ -24,22 +24,6 @@ void keep_tail(std::string& carry, std::string_view text, std::size_t size) {
 
 }  // namespace
 
-std::size_t find_bytes(std::string_view text, std::string_view needle,
-                       std::size_t from) noexcept {
-  if (from >= text.size()) {
-    return ChunkDeque::npos;
-  }
-  const std::string_view rest = text.substr(from);
-  const void* const hit =
-      needle.size() == 1
-          ? std::memchr(rest.data(), needle.front(), rest.size())
-          : ::memmem(rest.data(), rest.size(), needle.data(), needle.size());
-  if (hit == nullptr) {
-    return ChunkDeque::npos;
-  }
-  return static_cast<std::size_t>(static_cast<const char*>(hit) - text.data());
-}
-
 ChunkDeque::ChunkDeque(ChunkDeque&& other) noexcept
     : first_(std::exchange(other.first_, nullptr)),
       last_(std::exchange(other.last_, nullptr)),
@@ -151,7 +135,7 @@ std::string_view ChunkDeque::pin_prefix(std::size_t size) {
   return view;
 }
 
-void ChunkDeque::unpin() noexcept {
+void ChunkDeque::let_go_of_pinned() noexcept {
   Chunk* const chunk = std::exchange(pinned_, nullptr);
   if (std::exchange(pinned_left_, false)) {
     pool_->give_back(chunk);

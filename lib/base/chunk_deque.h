@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 #include <span>
 #include <string_view>
 
@@ -19,9 +20,21 @@ namespace waterspout {
 /// The offset of the first `needle` in `text` that begins at `from` or later;
 /// npos if there is none. Linear, whatever the bytes. Requires: `needle` is not
 /// empty.
-[[nodiscard]] std::size_t find_bytes(std::string_view text,
-                                     std::string_view needle,
-                                     std::size_t from = 0) noexcept;
+[[nodiscard]] inline std::size_t find_bytes(std::string_view text,
+                                            std::string_view needle,
+                                            std::size_t from = 0) noexcept {
+  if (from >= text.size()) {
+    return static_cast<std::size_t>(-1);
+  }
+  const char* const begin = text.data() + from;
+  const void* const hit =
+      needle.size() == 1
+          ? std::memchr(begin, needle.front(), text.size() - from)
+          : ::memmem(begin, text.size() - from, needle.data(), needle.size());
+  return hit == nullptr ? static_cast<std::size_t>(-1)
+                        : static_cast<std::size_t>(
+                              static_cast<const char*>(hit) - text.data());
+}
 
 /// Owns its chunks; they go back to the pool. Views of its bytes live until
 /// the bytes are consumed or merged, or the deque is cleared or destroyed.
@@ -76,7 +89,11 @@ class ChunkDeque {
   /// unpin(), whatever is done to the deque meanwhile. Requires: size <=
   /// size(); nothing is pinned.
   [[nodiscard]] std::string_view pin_prefix(std::size_t size);
-  void unpin() noexcept;
+  void unpin() noexcept {
+    if (pinned_ != nullptr) {
+      let_go_of_pinned();
+    }
+  }
 
   /// Drops everything behind the first `size` bytes. Requires: size <= size().
   void truncate(std::size_t size) noexcept;
@@ -110,6 +127,7 @@ class ChunkDeque {
   void drop_front() noexcept;
   void drop_back() noexcept;
   void retire(Chunk* chunk) noexcept;
+  void let_go_of_pinned() noexcept;
   void merge_front(std::size_t size, std::size_t capacity);
   [[nodiscard]] std::size_t next_capacity(std::size_t wanted) const noexcept;
 

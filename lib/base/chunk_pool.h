@@ -58,10 +58,10 @@ class ChunkPool {
   [[nodiscard]] std::size_t kept_bytes() const noexcept { return kept_; }
 
  private:
-  // Sizes are powers of two from 512 bytes to 64 KiB, header included; larger
+  // Sizes are powers of two from 512 bytes to 128 KiB, header included; larger
   // chunks are made to measure and not kept.
   static constexpr std::size_t kSmallest = 512;
-  static constexpr std::size_t kClasses = 8;
+  static constexpr std::size_t kClasses = 9;
 
   static std::size_t class_of(std::size_t block_size) noexcept;
 

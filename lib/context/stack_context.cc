@@ -65,13 +65,9 @@ class ContextLink {
   std::unique_ptr<Trace> trace_;
 };
 
-namespace {
+constinit thread_local ContextState context_state{nullptr, false};
 
-// Initial-exec: a plain load, also inside the shared library.
-[[gnu::tls_model(
-    "initial-exec")]] constinit thread_local const ContextLink* current_link =
-    nullptr;
-[[gnu::tls_model("initial-exec")]] constinit thread_local bool tracing = false;
+namespace {
 
 const ContextLink* retained(const ContextLink* link) noexcept {
   if (link != nullptr) {
@@ -98,8 +94,8 @@ class LinkHolder {
 class CurrentChain {
  public:
   explicit CurrentChain(const ContextLink* link) noexcept
-      : previous_(std::exchange(current_link, link)) {}
-  ~CurrentChain() { current_link = previous_; }
+      : previous_(std::exchange(context_state.current, link)) {}
+  ~CurrentChain() { context_state.current = previous_; }
   CurrentChain(const CurrentChain&) = delete;
   CurrentChain& operator=(const CurrentChain&) = delete;
 
@@ -125,16 +121,17 @@ const ContextLink* capture_with_trace(Origin origin) {
   auto trace = std::make_unique<Trace>();
   trace->registrations[0].origin = origin;
   trace->count = 1;
-  if (const Trace* parent = trace_of(current_link); parent != nullptr) {
+  if (const Trace* parent = trace_of(context_state.current);
+      parent != nullptr) {
     const std::size_t kept = std::min(parent->count, Trace::kDepth - 1);
     std::copy_n(parent->registrations.begin(), kept,
                 trace->registrations.begin() + 1);
     trace->count = kept + 1;
   }
-  const bool traced =
-      current_link != nullptr && current_link->trace() != nullptr;
+  const bool traced = context_state.current != nullptr &&
+                      context_state.current->trace() != nullptr;
   const ContextLink* const outer =
-      traced ? current_link->outer() : current_link;
+      traced ? context_state.current->outer() : context_state.current;
   return std::make_unique<ContextLink>(outer, std::move(trace)).release();
 }
 
@@ -228,13 +225,11 @@ ContextLink::ContextLink(const ContextLink* outer, std::unique_ptr<Trace> trace)
 
 Context::~Context() = default;
 
-const ContextLink* current_context() noexcept { return current_link; }
-
-const ContextLink* capture_context(Origin origin) {
-  if (tracing) {
+const ContextLink* capture_chain(Origin origin) {
+  if (context_state.tracing) {
     return capture_with_trace(origin);
   }
-  return retained(current_link);
+  return retained(context_state.current);
 }
 
 // Not recursive: a chain may be long.
@@ -268,23 +263,24 @@ std::shared_ptr<Context> make_handler_context(
 
 void run_with_context(const std::shared_ptr<Context>& context,
                       void (*function)(void*), void* argument) {
-  const LinkHolder link(make_link(current_link, context));
+  const LinkHolder link(make_link(context_state.current, context));
   const CurrentChain installed(link.get());
   context->surround(function, argument);
 }
 
 ContextScope::ContextScope() noexcept
-    : previous_(std::exchange(current_link, nullptr)), installed_(nullptr) {}
+    : previous_(std::exchange(context_state.current, nullptr)),
+      installed_(nullptr) {}
 
 ContextScope::ContextScope(std::shared_ptr<Context> context)
     : context_(std::move(context)),
-      previous_(current_link),
+      previous_(context_state.current),
       installed_(make_link(previous_, context_)) {
-  current_link = installed_;
+  context_state.current = installed_;
   try {
     entered_ = context_->enter();
   } catch (...) {
-    current_link = previous_;
+    context_state.current = previous_;
     release_context(installed_);
     throw;
   }
@@ -292,11 +288,11 @@ ContextScope::ContextScope(std::shared_ptr<Context> context)
 
 ContextScope::~ContextScope() {
   entered_.reset();
-  if (current_link != installed_) {
+  if (context_state.current != installed_) {
     std::fputs("waterspout: stack context scopes ended out of order\n", stderr);
     std::abort();
   }
-  current_link = previous_;
+  context_state.current = previous_;
   release_context(installed_);
 }
 
@@ -325,11 +321,11 @@ std::string describe_backtrace(const detail::ContextLink* link) {
 }
 
 void stack_context::set_async_backtrace(bool on) noexcept {
-  detail::tracing = on;
+  detail::context_state.tracing = on;
 }
 
 std::string stack_context::async_backtrace() {
-  return describe_backtrace(detail::current_link);
+  return describe_backtrace(detail::context_state.current);
 }
 
 }  // namespace waterspout

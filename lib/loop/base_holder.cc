@@ -64,8 +64,7 @@ BaseHolder::BaseHolder(event_base* borrowed)
     : base_(borrowed != nullptr ? borrowed : make_base(),
             Deleter{borrowed == nullptr}),
       made_on_(std::this_thread::get_id()),
-      made_in_(::getpid()),
-      belongs_to_(made_in_) {}
+      made_in_(::getpid()) {}
 
 bool BaseHolder::in_forked_child() const noexcept {
   return ::getpid() != made_in_;
@@ -73,17 +72,23 @@ bool BaseHolder::in_forked_child() const noexcept {
 
 // Not EVLOOP_NONBLOCK alone, which goes on until nothing is ready.
 bool BaseHolder::poll(bool wait) {
-  const int flags =
-      EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY | (wait ? 0 : EVLOOP_NONBLOCK);
+  loop(EVLOOP_ONCE | (wait ? 0 : EVLOOP_NONBLOCK));
+  return ::event_base_got_break(get()) == 0 &&
+         ::event_base_got_exit(get()) == 0;
+}
+
+void BaseHolder::run() { loop(0); }
+
+void BaseHolder::leave() noexcept { ::event_base_loopbreak(get()); }
+
+void BaseHolder::loop(int flags) {
   errno = 0;
-  if (::event_base_loop(get(), flags) == -1) {
+  if (::event_base_loop(get(), flags | EVLOOP_NO_EXIT_ON_EMPTY) == -1) {
     if (errno != 0) {
       throw_errno(errno, "start", "event_base_loop");
     }
     throw std::logic_error("start: the loop's event_base is running already");
   }
-  return ::event_base_got_break(get()) == 0 &&
-         ::event_base_got_exit(get()) == 0;
 }
 
 void BaseHolder::refresh_clock() noexcept {
@@ -92,11 +97,9 @@ void BaseHolder::refresh_clock() noexcept {
   }
 }
 
-void BaseHolder::separate_from_parent() noexcept {
-  const pid_t here = ::getpid();
-  if (std::exchange(belongs_to_, here) != here) {
-    ::event_reinit(get());
-  }
+void BaseHolder::reinitialize() noexcept {
+  mark_.set();
+  ::event_reinit(get());
 }
 
 }  // namespace waterspout

@@ -7,6 +7,8 @@
 
 #include <sys/types.h>
 
+#include "loop/process_mark.h"
+
 struct event_base;
 
 namespace waterspout {
@@ -33,13 +35,24 @@ class BaseHolder {
   ///   the base's loop runs already.
   bool poll(bool wait);
 
+  /// Polls and handles until leave(), or until the base's owner ends its loop.
+  /// Errors: as poll().
+  void run();
+
+  /// Ends run() when the event that is handled now has been.
+  void leave() noexcept;
+
   /// Before a timer is set: a borrowed base may add the delay to a clock that
   /// it read long ago.
   void refresh_clock() noexcept;
 
   /// In a forked child: takes the base out of the epoll set that it shares
   /// with its parent, whose events would be removed otherwise.
-  void separate_from_parent() noexcept;
+  void separate_from_parent() noexcept {
+    if (!mark_.holds()) {
+      reinitialize();
+    }
+  }
 
   /// Ends the base, or the borrowing of it.
   void reset() noexcept { base_.reset(); }
@@ -50,10 +63,13 @@ class BaseHolder {
     void operator()(event_base* base) const noexcept;
   };
 
+  void loop(int flags);
+  void reinitialize() noexcept;
+
   std::unique_ptr<event_base, Deleter> base_;
   const std::thread::id made_on_;
   const pid_t made_in_;
-  pid_t belongs_to_;  // the process that the epoll set was made for
+  ProcessMark mark_;  // holds in the process that the epoll set was made for
 };
 
 }  // namespace waterspout

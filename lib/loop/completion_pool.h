@@ -24,6 +24,24 @@ class CompletionPool {
  public:
   static constexpr std::size_t kKept = 1024;
 
+  /// Holds a completion that is in no queue any more, and gives it back.
+  class Owner {
+   public:
+    Owner(CompletionPool& pool, Completion* completion) noexcept
+        : pool_(pool), completion_(completion) {}
+    ~Owner() { pool_.give_back(completion_); }
+    Owner(const Owner&) = delete;
+    Owner& operator=(const Owner&) = delete;
+
+    [[nodiscard]] Callback<void()>& callback() const noexcept {
+      return completion_->callback;
+    }
+
+   private:
+    CompletionPool& pool_;
+    Completion* const completion_;
+  };
+
   CompletionPool() = default;
   ~CompletionPool() {
     while (free_ != nullptr) {
@@ -35,12 +53,10 @@ class CompletionPool {
   CompletionPool(const CompletionPool&) = delete;
   CompletionPool& operator=(const CompletionPool&) = delete;
 
-  [[nodiscard]] Completion* take(Callback<void()> callback,
+  [[nodiscard]] Completion* take(Callback<void()>&& callback,
                                  std::uint64_t position) {
-    if (free_ == nullptr) {
-      return std::make_unique<Completion>(
-                 Completion{std::move(callback), position, nullptr})
-          .release();
+    if (free_ == nullptr) [[unlikely]] {
+      add_node();
     }
     Completion* const completion = free_;
     free_ = completion->next;
@@ -51,19 +67,28 @@ class CompletionPool {
     return completion;
   }
 
-  /// The callback, and the node goes back.
-  Callback<void()> give_back(Completion* completion) noexcept {
-    Callback<void()> callback = std::move(completion->callback);
-    if (kept_ == kKept) {
-      const std::unique_ptr<Completion> dying(completion);
-    } else {
-      completion->next = std::exchange(free_, completion);
-      ++kept_;
-    }
-    return callback;
+ private:
+  [[gnu::noinline]] static void drop(Completion* completion) noexcept {
+    const std::unique_ptr<Completion> dying(completion);
   }
 
- private:
+  [[gnu::noinline]] void add_node() {
+    free_ = std::make_unique<Completion>().release();
+    ++kept_;
+  }
+
+  // Destroying the callback may run user code, so the node is kept out of the
+  // pool until that is done.
+  void give_back(Completion* completion) noexcept {
+    completion->callback.reset();
+    if (kept_ >= kKept) [[unlikely]] {
+      drop(completion);
+      return;
+    }
+    completion->next = std::exchange(free_, completion);
+    ++kept_;
+  }
+
   Completion* free_ = nullptr;
   std::size_t kept_ = 0;
 };

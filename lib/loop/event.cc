@@ -15,15 +15,13 @@
 namespace waterspout {
 namespace {
 
+static_assert(EV_READ == 0x02 && EV_WRITE == 0x04);
+static_assert(IOLoop::READ == 0x01 && IOLoop::WRITE == 0x04);
+
 short to_libevent(IOLoop::Events events) {
   const int read = (events & IOLoop::READ) != 0 ? EV_READ : 0;
   const int write = (events & IOLoop::WRITE) != 0 ? EV_WRITE : 0;
   return static_cast<short>(read | write | EV_PERSIST);
-}
-
-IOLoop::Events from_libevent(short what) {
-  return ((what & EV_READ) != 0 ? IOLoop::READ : 0) |
-         ((what & EV_WRITE) != 0 ? IOLoop::WRITE : 0);
 }
 
 // Rounded up to the microsecond: a timer must not be early.
@@ -39,57 +37,48 @@ timeval to_timeval(Duration delay) {
 
 }  // namespace
 
-void Event::Deleter::operator()(event* pointer) const noexcept {
-  ::event_free(pointer);
+event* Event::get() noexcept {
+  static_assert(sizeof(event) <= kEventSize);
+  static_assert(alignof(event) <= alignof(void*));
+  return std::launder(reinterpret_cast<event*>(event_));
 }
 
 Event::Event(detail::LoopCore& core, int fd, IOLoop::Events events,
-             Handler handler, void* object)
-    : core_(core),
-      handler_(handler),
-      object_(object),
-      event_(::event_new(core.base(), fd, to_libevent(events), &Event::dispatch,
-                         this)) {
-  if (!event_) {
-    throw std::bad_alloc();
-  }
+             Target target) noexcept
+    : core_(core) {
+  ::event_assign(new (event_) event(), core.base(), fd, to_libevent(events),
+                 target.function, target.object);
 }
 
-Event::Event(detail::LoopCore& core, Timer /*kind*/, Handler handler,
-             void* object)
-    : core_(core),
-      handler_(handler),
-      object_(object),
-      event_(::event_new(core.base(), -1, 0, &Event::dispatch, this)) {
-  if (!event_) {
-    throw std::bad_alloc();
-  }
+Event::Event(detail::LoopCore& core, Timer /*kind*/, Target target) noexcept
+    : core_(core) {
+  ::event_assign(new (event_) event(), core.base(), -1, 0, target.function,
+                 target.object);
 }
 
-Event::Event(detail::LoopCore& core, Waker /*kind*/, int fd, Handler handler,
-             void* object)
-    : core_(core),
-      handler_(handler),
-      object_(object),
-      event_(::event_new(core.base(), fd, EV_READ | EV_PERSIST | EV_ET,
-                         &Event::dispatch, this)) {
-  if (!event_) {
-    throw std::bad_alloc();
-  }
-  event_->ev_evcallback.evcb_flags |= EVLIST_INTERNAL;
+Event::Event(detail::LoopCore& core, Waker /*kind*/, int fd,
+             Target target) noexcept
+    : core_(core) {
+  auto* const made = new (event_) event();
+  ::event_assign(made, core.base(), fd, EV_READ | EV_PERSIST | EV_ET,
+                 target.function, target.object);
+  made->ev_evcallback.evcb_flags |= EVLIST_INTERNAL;
 }
 
-Event::~Event() { remove(); }
+Event::~Event() {
+  remove();
+  ::event_debug_unassign(get());
+}
 
 std::error_code Event::add() noexcept {
   if (added_) {
     return {};
   }
-  if (::event_get_fd(event_.get()) < 0) {
+  if (::event_get_fd(get()) < 0) {
     return errno_code(EBADF);  // which libevent would take for a timer
   }
   errno = 0;
-  if (::event_add(event_.get(), nullptr) != 0) {
+  if (::event_add(get(), nullptr) != 0) {
     return errno_code(errno != 0 ? errno : EINVAL);
   }
   added_ = true;
@@ -100,25 +89,16 @@ void Event::add_timer(Duration delay) noexcept {
   const timeval time = to_timeval(delay);
   // Cannot fail for want of anything but the memory of libevent's heap, which
   // never shrinks; then the timer is late, not lost: the next turn arms it.
-  added_ = ::event_add(event_.get(), &time) == 0;
+  added_ = ::event_add(get(), &time) == 0;
 }
 
-void Event::activate() noexcept { ::event_active(event_.get(), 0, 0); }
+void Event::activate() noexcept { ::event_active(get(), 0, 0); }
 
 void Event::remove() noexcept {
   if (std::exchange(added_, false)) {
     core_.separate_from_parent();
-    ::event_del(event_.get());
+    ::event_del(get());
   }
-}
-
-// The event may be destroyed by what its handler does, so everything that is
-// needed afterwards is copied first.
-void Event::dispatch(int /*fd*/, short what, void* self) noexcept {
-  Event& event = *static_cast<Event*>(self);
-  detail::LoopCore& core = event.core_;
-  const detail::LoopCore::Turn turn(core);
-  event.handler_(event.object_, from_libevent(what));
 }
 
 }  // namespace waterspout

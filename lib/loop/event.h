@@ -1,9 +1,10 @@
 // Event: the one door between libevent and the library. libevent calls nothing
-// of ours but Event::dispatch.
+// of ours but instances of Event::dispatch.
 
 #pragma once
 
-#include <memory>
+#include <cstddef>
+#include <system_error>
 
 #include "waterspout/ioloop.h"
 
@@ -17,21 +18,30 @@ namespace waterspout {
 /// would never poll the next descriptor with that number.
 class Event {
  public:
-  /// Told with the ready ones of IOLoop::READ and WRITE; 0 for a timer.
-  using Handler = void (*)(void* object, IOLoop::Events ready) noexcept;
+  /// What libevent calls, and with what.
+  struct Target {
+    void (*function)(int fd, short what, void* object);
+    void* object;
+  };
+
+  /// Calls a member function of `object`, inside a turn of its loop, with the
+  /// ready ones of IOLoop::READ and WRITE; 0 for a timer. The object tells its
+  /// loop by loop_core().
+  template <auto Handler, class Object>
+  static Target calling(Object& object) noexcept {
+    return {&Event::dispatch<Handler, Object>, &object};
+  }
 
   /// Not added yet. `events` is a union of IOLoop::READ and WRITE.
-  /// Errors: throws std::bad_alloc.
-  Event(detail::LoopCore& core, int fd, IOLoop::Events events, Handler handler,
-        void* object);
+  Event(detail::LoopCore& core, int fd, IOLoop::Events events,
+        Target target) noexcept;
 
   struct Timer {};
-  Event(detail::LoopCore& core, Timer kind, Handler handler, void* object);
+  Event(detail::LoopCore& core, Timer kind, Target target) noexcept;
 
   /// An edge-triggered reader that does not keep the base's loop from ending.
   struct Waker {};
-  Event(detail::LoopCore& core, Waker kind, int fd, Handler handler,
-        void* object);
+  Event(detail::LoopCore& core, Waker kind, int fd, Target target) noexcept;
 
   ~Event();
 
@@ -53,16 +63,21 @@ class Event {
   [[nodiscard]] bool added() const noexcept { return added_; }
 
  private:
-  static void dispatch(int fd, short what, void* self) noexcept;
+  // libevent's own struct, so that a stream is one block of memory with it.
+  static constexpr std::size_t kEventSize = 128;
 
-  struct Deleter {
-    void operator()(event* pointer) const noexcept;
-  };
+  template <auto Handler, class Object>
+  static void dispatch(int fd, short what, void* object) noexcept;
+
+  // EV_READ and EV_WRITE of <event2/event.h>, as ours.
+  static IOLoop::Events from_libevent(short what) noexcept {
+    return static_cast<IOLoop::Events>((what & 0x02) / 2 | (what & 0x04));
+  }
+
+  [[nodiscard]] event* get() noexcept;
 
   detail::LoopCore& core_;
-  Handler handler_;
-  void* object_;
-  std::unique_ptr<event, Deleter> event_;
+  alignas(void*) std::byte event_[kEventSize];
   bool added_ = false;
 };
 

@@ -44,6 +44,8 @@ class HandlerTable::Handler
 
   void stop() noexcept { event_.reset(); }
 
+  [[nodiscard]] detail::LoopCore& loop_core() noexcept { return core_; }
+
   void close_fd() noexcept {
     try {
       close_();
@@ -59,14 +61,15 @@ class HandlerTable::Handler
     if (events_ == 0) {
       return {};
     }
-    event_.emplace(core_, fd_, events_, &Handler::on_ready, this);
+    event_.emplace(core_, fd_, events_,
+                   Event::calling<&Handler::on_ready>(*this));
     return event_->add();
   }
 
-  static void on_ready(void* object, IOLoop::Events ready) noexcept {
+  void on_ready(IOLoop::Events ready) noexcept {
     // The callback may remove this very handler.
-    const auto self = static_cast<Handler*>(object)->shared_from_this();
-    self->core_.run(self->callback_, "add_handler", self->fd_, ready);
+    const auto self = shared_from_this();
+    core_.run(callback_, "add_handler", fd_, ready);
   }
 
   detail::LoopCore& core_;

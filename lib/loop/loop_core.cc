@@ -9,15 +9,7 @@
 #include "loop/open_loops.h"
 
 namespace waterspout::detail {
-namespace {
-
-constexpr std::size_t kScratchSize = 65536;
-
-// The loop whose turn it is on this thread.
-[[gnu::tls_model(
-    "initial-exec")]] constinit thread_local LoopCore* current_turn = nullptr;
-
-}  // namespace
+constinit thread_local LoopCore* current_turn = nullptr;
 
 LoopCore::LoopCore(IOLoop& loop, event_base* base, Clock clock, Logger logger)
     : loop_(loop),
@@ -26,24 +18,33 @@ LoopCore::LoopCore(IOLoop& loop, event_base* base, Clock clock, Logger logger)
       base_(base),
       handlers_(*this),
       signals_(*this) {
-  timer_.emplace(*this, &LoopCore::on_timer, this);
-  waker_.emplace(*this, &LoopCore::on_wake, this);
+  timer_.emplace(*this, Event::calling<&LoopCore::on_timer>(*this));
+  waker_.emplace(*this, Event::calling<&LoopCore::on_wake>(*this));
   count_open_loop(true);
 }
 
 LoopCore::~LoopCore() { close(false); }
 
-LoopCore::Turn::Turn(LoopCore& core) noexcept
-    : core_(core), outer_(std::exchange(current_turn, &core)) {}
+/// Between the start of the loop and its end.
+class LoopCore::Running {
+ public:
+  explicit Running(LoopCore& core) : core_(core) {
+    core_.phase_ = Phase::running;
+    core_.leaving_ = false;
+  }
+  ~Running() {
+    core_.phase_ = Phase::idle;
+    core_.stop_requested_ = false;
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
 
-LoopCore::Turn::~Turn() {
-  core_.finish_turn();
-  current_turn = outer_;
-}
+ private:
+  LoopCore& core_;
+};
 
-bool LoopCore::in_turn() const noexcept { return current_turn == this; }
-
-void LoopCore::check_can_run() const {
+// False if it was stopped before.
+bool LoopCore::begin_running() {
   if (closed()) {
     throw std::logic_error("start: the loop is closed");
   }
@@ -55,39 +56,24 @@ void LoopCore::check_can_run() const {
         "start: the process was forked after the loop was made; make the loop "
         "in the child");
   }
+  return !stop_requested_.exchange(false);
 }
 
 void LoopCore::run() {
-  run_until([] { return false; });
+  if (clock_.advance) {
+    run_until([] { return false; });
+  } else if (begin_running()) {
+    const Running running(*this);
+    base_.run();
+  }
 }
 
 void LoopCore::run_until(const std::function<bool()>& done) {
-  check_can_run();
-  if (stop_requested_.exchange(false)) {
+  if (!begin_running()) {
     return;
   }
-  struct Running {
-    explicit Running(LoopCore& running_core) : core(running_core) {
-      core.phase_ = Phase::running;
-      core.leaving_ = false;
-    }
-    ~Running() {
-      core.phase_ = Phase::idle;
-      core.stop_requested_ = false;
-    }
-    Running(const Running&) = delete;
-    Running& operator=(const Running&) = delete;
-    LoopCore& core;
-  };
   const Running running(*this);
-  while (!leaving_ && poll_once()) {
-    if (stop_requested_ && !leaving_) {
-      const Turn turn(*this);
-      run_phase();
-    }
-    if (done()) {
-      return;
-    }
+  while (!leaving_ && poll_once() && !done()) {
   }
 }
 
@@ -157,6 +143,7 @@ void LoopCore::add_callback(Callback<void()> callback) {
   }
   callback.set_operation("add_callback");
   if (in_turn()) {
+    unsettled_ = true;
     callbacks_.add_in_turn(std::move(callback));
   } else if (callbacks_.add_from_any_thread(std::move(callback))) {
     wake();
@@ -191,23 +178,19 @@ TimeoutHandle LoopCore::call_at(TimePoint deadline, Callback<void()> callback) {
   }
   callback.set_operation("call_at");
   const TimeoutHandle timeout = timeouts_.add(deadline, std::move(callback));
-  if (!in_turn()) {
-    arm_timer();
-  }
+  timer_is_stale();
   return timeout;
 }
 
 void LoopCore::remove_timeout(TimeoutHandle timeout) noexcept {
   const Callback<void()> dying = timeouts_.remove(timeout);
-  if (!in_turn()) {
-    arm_timer();
-  }
+  timer_is_stale();
 }
 
 bool LoopCore::move_timeout(TimeoutHandle timeout, TimePoint deadline) {
   const bool moved = timeouts_.move(timeout, deadline);
-  if (moved && !in_turn()) {
-    arm_timer();
+  if (moved) {
+    timer_is_stale();
   }
   return moved;
 }
@@ -221,34 +204,31 @@ void LoopCore::add_signal_handler(int signum, Callback<void(int)> callback) {
 
 void LoopCore::post_task(LoopClient& client) noexcept {
   tasks_.push_back(client);
-  if (!in_turn()) {
+  timer_is_stale();
+}
+
+// Inside a turn its end sees to it.
+void LoopCore::timer_is_stale() noexcept {
+  if (in_turn()) {
+    unsettled_ = true;
+  } else {
     arm_timer();
   }
 }
 
-std::span<char> LoopCore::scratch() {
-  if (!scratch_) {
-    scratch_ = std::make_unique_for_overwrite<char[]>(kScratchSize);
-  }
-  return {scratch_.get(), kScratchSize};
-}
-
-void LoopCore::on_timer(void* object, IOLoop::Events /*ready*/) noexcept {
-  LoopCore& core = *static_cast<LoopCore*>(object);
-  core.run_phase();
-}
+void LoopCore::on_timer(IOLoop::Events /*ready*/) noexcept { run_phase(); }
 
 // What was queued from outside runs in this very pass; libevent counts a pass
 // in which only internal events ran as none and would go on waiting.
-void LoopCore::on_wake(void* object, IOLoop::Events /*ready*/) noexcept {
-  LoopCore& core = *static_cast<LoopCore*>(object);
-  core.waker_->woken();
-  core.timer_->fire_now();
+void LoopCore::on_wake(IOLoop::Events /*ready*/) noexcept {
+  waker_->woken();
+  timer_->fire_now();
 }
 
 void LoopCore::run_phase() noexcept {
   timer_->fired();
   in_phase_ = true;
+  unsettled_ = true;
   signals_.run_pending();
   callbacks_.begin_batch();
   if (timeouts_.size() != 0) {
@@ -263,25 +243,42 @@ void LoopCore::run_phase() noexcept {
   leaving_ = leaving_ || stop_requested_;
 }
 
-// Tasks that these tasks post wait for the next turn, before which the
-// descriptors are polled; so do callbacks that a phase has added. Those that a
-// handler has added get their phase at the end of this pass.
-void LoopCore::finish_turn() noexcept {
-  ++turns_;
-  if (!tasks_.empty()) {
-    IntrusiveList<LoopClient, TaskHook> tasks;
-    tasks.take_all(tasks_);
-    while (LoopClient* const client = tasks.pop_front()) {
-      client->run_task();
-    }
+void LoopCore::run_tasks() noexcept {
+  IntrusiveList<LoopClient, TaskHook> tasks;
+  tasks.take_all(tasks_);
+  while (LoopClient* const client = tasks.pop_front()) {
+    client->run_task();
   }
+}
+
+void LoopCore::send_outputs() noexcept {
   while (LoopClient* const client = outputs_.pop_front()) {
     client->send_gathered();
   }
-  if (!std::exchange(in_phase_, false) && callbacks_.wants_turn()) {
+}
+
+// Callbacks that a phase has added wait for the next turn; those that a handler
+// has added get their phase at the end of this pass.
+void LoopCore::settle_timer() noexcept {
+  unsettled_ = false;
+  const bool after_phase = std::exchange(in_phase_, false);
+  if (stop_requested_ && running()) {
+    leave_or_run_phase();
+  } else if (!after_phase && callbacks_.wants_turn()) {
     timer_->fire_now();
   } else {
     arm_timer();
+  }
+}
+
+// What is ready in this pass is handled, and one phase runs, before the loop
+// ends.
+void LoopCore::leave_or_run_phase() noexcept {
+  if (leaving_) {
+    arm_timer();
+    base_.leave();
+  } else {
+    timer_->fire_now();
   }
 }
 

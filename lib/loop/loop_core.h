@@ -19,12 +19,19 @@
 #include "loop/event.h"
 #include "loop/handler_table.h"
 #include "loop/loop_client.h"
+#include "loop/scratch.h"
 #include "loop/signal_handlers.h"
 #include "loop/timeout_queue.h"
 #include "loop/turn_timer.h"
 #include "loop/waker.h"
 
 namespace waterspout::detail {
+
+class LoopCore;
+
+/// The loop whose turn it is on this thread.
+extern constinit thread_local LoopCore* current_turn
+    [[gnu::tls_model("initial-exec")]];
 
 /// One turn: whatever libevent calls, runs inside a Turn. The parts of a turn
 /// are numbered in docs/architecture.md.
@@ -41,8 +48,12 @@ class LoopCore {
   /// sends gathered output and arms the timer.
   class Turn {
    public:
-    explicit Turn(LoopCore& core) noexcept;
-    ~Turn();
+    explicit Turn(LoopCore& core) noexcept
+        : core_(core), outer_(std::exchange(current_turn, &core)) {}
+    ~Turn() {
+      core_.finish_turn();
+      current_turn = outer_;
+    }
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
 
@@ -52,7 +63,7 @@ class LoopCore {
   };
 
   /// True inside a turn of this loop, on the thread that it runs on.
-  [[nodiscard]] bool in_turn() const noexcept;
+  [[nodiscard]] bool in_turn() const noexcept { return current_turn == this; }
 
   // The loop's life.
   void run();
@@ -82,25 +93,26 @@ class LoopCore {
   void send_at_end(LoopClient& client) noexcept { outputs_.push_back(client); }
   [[nodiscard]] ChunkPool& chunks() noexcept { return chunks_; }
   [[nodiscard]] CompletionPool& completions() noexcept { return completions_; }
-  /// Received bytes lie here until the callbacks that they satisfy have run.
-  [[nodiscard]] std::span<char> scratch();
+  [[nodiscard]] Scratch& scratch() noexcept { return scratch_; }
   void count_stream(bool opened) noexcept {
     streams_ += opened ? 1U : std::size_t(-1);
   }
 
-  /// Calls user code: the one place where an exception of a callback is caught.
-  /// Returns it, null if there was none. `operation` names what the callback
-  /// was registered with.
+  /// Calls user code. Returns what it throws, null if that is nothing.
+  /// `operation` names what the callback was registered with.
   template <class... Args>
   std::exception_ptr call(Callback<void(Args...)>& callback,
                           const char* operation, Args... args) noexcept {
-    const SlowCallbackWatch watch(*this, operation, callback.origin());
-    try {
-      callback(std::forward<Args>(args)...);
-      return nullptr;
-    } catch (...) {
-      return std::current_exception();
-    }
+    return guard(operation, callback.origin(),
+                 [&] { callback(std::forward<Args>(args)...); });
+  }
+
+  /// The same by Callback::call_once.
+  template <class... Args>
+  std::exception_ptr call_once(Callback<void(Args...)>& callback,
+                               const char* operation, Args... args) noexcept {
+    return guard(operation, callback.origin(),
+                 [&] { callback.call_once(std::forward<Args>(args)...); });
   }
 
   /// Tells IOLoop::handle_callback_exception.
@@ -124,6 +136,7 @@ class LoopCore {
   [[nodiscard]] event_base* base() const noexcept { return base_.get(); }
   [[nodiscard]] IOLoop& loop() const noexcept { return loop_; }
   [[nodiscard]] Logger& logger() noexcept { return logger_; }
+  [[nodiscard]] LoopCore& loop_core() noexcept { return *this; }
   [[nodiscard]] IOLoop::Statistics statistics();
   void set_slow_callback_threshold(Duration threshold) noexcept {
     slow_threshold_ = threshold;
@@ -148,15 +161,63 @@ class LoopCore {
     std::optional<std::chrono::steady_clock::time_point> began_;
   };
 
-  static void on_timer(void* object, IOLoop::Events ready) noexcept;
-  static void on_wake(void* object, IOLoop::Events ready) noexcept;
+  class Running;
 
-  void check_can_run() const;
+  // The one place where an exception of a callback is caught.
+  template <class Function>
+  std::exception_ptr guard(const char* operation, Origin origin,
+                           Function function) noexcept {
+    if (slow_threshold_ > Duration::zero()) [[unlikely]] {
+      return watched(operation, origin, function);
+    }
+    return caught(function);
+  }
+
+  template <class Function>
+  [[gnu::noinline]] std::exception_ptr watched(const char* operation,
+                                               Origin origin,
+                                               Function& function) noexcept {
+    const SlowCallbackWatch watch(*this, operation, origin);
+    return caught(function);
+  }
+
+  template <class Function>
+  static std::exception_ptr caught(Function& function) noexcept {
+    try {
+      function();
+      return nullptr;
+    } catch (...) {
+      return std::current_exception();
+    }
+  }
+
+  void on_timer(IOLoop::Events ready) noexcept;
+  void on_wake(IOLoop::Events ready) noexcept;
+
+  [[nodiscard]] bool begin_running();
   bool poll_once();
   bool poll_virtually();
   void run_phase() noexcept;
-  void finish_turn() noexcept;
+  // Tasks that these tasks post wait for the next turn, before which the
+  // descriptors are polled.
+  void finish_turn() noexcept {
+    ++turns_;
+    if (!tasks_.empty()) {
+      run_tasks();
+    }
+    if (!outputs_.empty()) {
+      send_outputs();
+    }
+    if (unsettled_ || stop_requested_.load(std::memory_order_relaxed)) {
+      settle_timer();
+    }
+  }
+  void run_tasks() noexcept;
+  void send_outputs() noexcept;
+  void settle_timer() noexcept;
+  void leave_or_run_phase() noexcept;
   void wake() noexcept;
+  void timer_is_stale() noexcept;
   void arm_timer() noexcept;
   void release_everything(bool close_fds) noexcept;
 
@@ -166,7 +227,7 @@ class LoopCore {
   BaseHolder base_;
   ChunkPool chunks_;
   CompletionPool completions_;
-  std::unique_ptr<char[]> scratch_;
+  Scratch scratch_;
   CallbackQueue callbacks_;
   TimeoutQueue timeouts_;
   HandlerTable handlers_;
@@ -178,8 +239,9 @@ class LoopCore {
   std::optional<Waker> waker_;
 
   std::atomic<Phase> phase_ = Phase::idle;  // read by add_from_signal too
-  bool leaving_ = false;   // a phase has run since stop() was asked for
-  bool in_phase_ = false;  // this turn has run one
+  bool leaving_ = false;    // a phase has run since stop() was asked for
+  bool in_phase_ = false;   // this turn has run one
+  bool unsettled_ = false;  // the timer may have to fire at another time
   std::atomic<bool> stop_requested_ = false;
   Duration slow_threshold_ = Duration::zero();
   std::uint64_t turns_ = 0;
@@ -187,3 +249,13 @@ class LoopCore {
 };
 
 }  // namespace waterspout::detail
+
+// The object may be destroyed by what its handler does, so its loop is asked
+// for first.
+template <auto Handler, class Object>
+void waterspout::Event::dispatch(int /*fd*/, short what,
+                                 void* object) noexcept {
+  auto& target = *static_cast<Object*>(object);
+  const detail::LoopCore::Turn turn(target.loop_core());
+  (target.*Handler)(from_libevent(what));
+}

@@ -13,8 +13,8 @@ namespace waterspout {
 /// time costs nothing.
 class TurnTimer {
  public:
-  TurnTimer(detail::LoopCore& core, Event::Handler handler, void* object)
-      : event_(core, Event::Timer{}, handler, object) {}
+  TurnTimer(detail::LoopCore& core, Event::Target target) noexcept
+      : event_(core, Event::Timer{}, target) {}
 
   [[nodiscard]] bool fires_by(TimePoint deadline) const noexcept {
     return armed_for_ && *armed_for_ <= deadline;

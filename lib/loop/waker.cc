@@ -23,11 +23,11 @@ UniqueFd make_eventfd() {
 
 }  // namespace
 
-Waker::Waker(detail::LoopCore& core, Event::Handler handler, void* object)
+Waker::Waker(detail::LoopCore& core, Event::Target target)
     : fd_(make_eventfd()),
       edge_triggered_(
           (::event_base_get_features(core.base()) & EV_FEATURE_ET) != 0) {
-  event_.emplace(core, Event::Waker{}, fd_.get(), handler, object);
+  event_.emplace(core, Event::Waker{}, fd_.get(), target);
   if (const std::error_code error = event_->add()) {
     throw_errno(error.value(), "IOLoop", "poll eventfd");
   }

@@ -14,14 +14,14 @@ namespace waterspout {
 /// libevent's thread support is on.
 class Waker {
  public:
-  /// `handler` runs on the loop after wake().
+  /// `target` is called on the loop after wake().
   /// Errors: throws std::system_error if the kernel refuses the descriptor.
-  Waker(detail::LoopCore& core, Event::Handler handler, void* object);
+  Waker(detail::LoopCore& core, Event::Target target);
 
   /// Thread: any; also for signal handlers.
   void wake() const noexcept;
 
-  /// To be called by the handler.
+  /// To be called by the target.
   void woken() const noexcept;
 
   /// Leaves the loop; wake() does nothing more, and is still safe.

@@ -73,19 +73,24 @@ struct CAresResolver::Channel final : public LoopClient {
     Polled(Channel& of, int its_fd, IOLoop::Events events)
         : channel(of),
           fd(its_fd),
-          event(of.core, fd, events, &Polled::on_ready, this) {}
+          event(of.core, fd, events, Event::calling<&Polled::on_ready>(*this)) {
+    }
+
+    [[nodiscard]] detail::LoopCore& loop_core() noexcept {
+      return channel.core;
+    }
 
     // c-ares may close the descriptor, and so destroy this.
-    static void on_ready(void* object, IOLoop::Events ready) noexcept {
-      const Polled& self = *static_cast<Polled*>(object);
-      Channel& channel = self.channel;
-      channel.process((ready & IOLoop::READ) != 0 ? self.fd : ARES_SOCKET_BAD,
-                      (ready & IOLoop::WRITE) != 0 ? self.fd : ARES_SOCKET_BAD);
+    void on_ready(IOLoop::Events ready) noexcept {
+      channel.process((ready & IOLoop::READ) != 0 ? fd : ARES_SOCKET_BAD,
+                      (ready & IOLoop::WRITE) != 0 ? fd : ARES_SOCKET_BAD);
     }
   };
 
   explicit Channel(detail::LoopCore& of)
-      : core(of), timer(std::in_place, of, Event::Timer(), on_time, this) {
+      : core(of),
+        timer(std::in_place, of, Event::Timer(),
+              Event::calling<&Channel::on_time>(*this)) {
     start_library();
     ares_options options{};
     options.sock_state_cb = &Channel::on_socket;
@@ -110,9 +115,10 @@ struct CAresResolver::Channel final : public LoopClient {
                         ares_addrinfo* result) noexcept;
   static void on_socket(void* argument, ares_socket_t fd, int readable,
                         int writable) noexcept;
-  static void on_time(void* object, IOLoop::Events /*ready*/) noexcept {
-    static_cast<Channel*>(object)->process(ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+  void on_time(IOLoop::Events /*ready*/) noexcept {
+    process(ARES_SOCKET_BAD, ARES_SOCKET_BAD);
   }
+  [[nodiscard]] detail::LoopCore& loop_core() noexcept { return core; }
 
   // LoopClient.
   void run_task() noexcept override {}

@@ -100,8 +100,8 @@ std::error_code Connector::try_to_begin(Attempt& attempt) {
       errno != EINPROGRESS && errno != EINTR) {
     return errno_code(errno);
   }
-  attempt.writable.emplace(core_, fd, IOLoop::WRITE, &Connector::on_writable,
-                           &attempt);
+  attempt.writable.emplace(core_, fd, IOLoop::WRITE,
+                           Event::calling<&Attempt::on_writable>(attempt));
   return attempt.writable->add();
 }
 
@@ -128,9 +128,8 @@ std::error_code Connector::bind_source(int fd, int family) const {
   return {};
 }
 
-void Connector::on_writable(void* object, IOLoop::Events /*ready*/) noexcept {
-  Attempt& attempt = *static_cast<Attempt*>(object);
-  attempt.connector->decided(attempt);  // Last: all may be gone.
+void Connector::Attempt::on_writable(IOLoop::Events /*ready*/) noexcept {
+  connector->decided(*this);  // Last: all may be gone.
 }
 
 void Connector::decided(Attempt& attempt) {

@@ -66,6 +66,11 @@ class Connector final : private ConnectRace::Track {
 
  private:
   struct Attempt {
+    void on_writable(IOLoop::Events ready) noexcept;
+    [[nodiscard]] detail::LoopCore& loop_core() noexcept {
+      return connector->core_;
+    }
+
     Connector* connector = nullptr;
     std::size_t index = 0;
     UniqueFd fd;
@@ -79,7 +84,6 @@ class Connector final : private ConnectRace::Track {
   void lost() override;
   void won(std::size_t index) override;
 
-  static void on_writable(void* object, IOLoop::Events ready) noexcept;
   void decided(Attempt& attempt);
   [[nodiscard]] std::error_code try_to_begin(Attempt& attempt);
   [[nodiscard]] std::error_code bind_source(int fd, int family) const;

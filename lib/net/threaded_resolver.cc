@@ -52,9 +52,8 @@ struct ThreadedResolver::Lookups final
     threads->close();
   }
 
-  static void on_answers(void* object, IOLoop::Events /*ready*/) noexcept {
-    static_cast<Lookups*>(object)->take_answers();
-  }
+  void on_answers(IOLoop::Events /*ready*/) noexcept { take_answers(); }
+  [[nodiscard]] detail::LoopCore& loop_core() noexcept { return core; }
 
   // LoopClient.
   void run_task() noexcept override {}
@@ -95,7 +94,8 @@ void ThreadedResolver::Lookups::ask(const Question& question) {
 void ThreadedResolver::Lookups::wait_for_answers() {
   const int fd = threads->answers_fd();
   if (!answers) {
-    answers.emplace(core, fd, IOLoop::READ, &Lookups::on_answers, this);
+    answers.emplace(core, fd, IOLoop::READ,
+                    Event::calling<&Lookups::on_answers>(*this));
   }
   if (const std::error_code error = answers->add()) {
     throw std::system_error(error);

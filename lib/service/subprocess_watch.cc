@@ -69,7 +69,7 @@ void SubprocessWatch::begin(pid_t pid) {
 
 void SubprocessWatch::watch() {
   readable_.emplace(*core_, pid_fd_.get(), IOLoop::READ,
-                    &SubprocessWatch::on_ready, this);
+                    Event::calling<&SubprocessWatch::on_ready>(*this));
   if (const std::error_code error = readable_->add()) {
     throw std::system_error(error, "Subprocess: " + describe_child(pid_));
   }
@@ -85,12 +85,11 @@ void SubprocessWatch::kill_and_wait() noexcept {
   self_.reset();
 }
 
-void SubprocessWatch::on_ready(void* object,
-                               IOLoop::Events /*ready*/) noexcept {
-  const auto self = static_cast<SubprocessWatch*>(object)->shared_from_this();
-  if (self->take_status()) {
-    self->ended();
-    self->deliver();
+void SubprocessWatch::on_ready(IOLoop::Events /*ready*/) noexcept {
+  const auto self = shared_from_this();
+  if (take_status()) {
+    ended();
+    deliver();
     reap_orphans();
   }
 }
@@ -142,13 +141,9 @@ void SubprocessWatch::abandon() noexcept {
     return;
   }
   readable_.reset();
-  try {
-    readable_.emplace(*core_, Event::Waker(), pid_fd_.get(),
-                      &SubprocessWatch::on_ready, this);
-    if (readable_->add()) {
-      self_.reset();
-    }
-  } catch (const std::bad_alloc&) {
+  readable_.emplace(*core_, Event::Waker(), pid_fd_.get(),
+                    Event::calling<&SubprocessWatch::on_ready>(*this));
+  if (readable_->add()) {
     self_.reset();
   }
 }

@@ -45,13 +45,15 @@ class SubprocessWatch final
     return status_;
   }
 
+  [[nodiscard]] LoopCore& loop_core() noexcept { return *core_; }
+
   // LoopClient.
   void run_task() noexcept override { deliver(); }
   void send_gathered() noexcept override {}
   void loop_closed() noexcept override;
 
  private:
-  static void on_ready(void* object, IOLoop::Events ready) noexcept;
+  void on_ready(IOLoop::Events ready) noexcept;
 
   void watch();
   bool take_status() noexcept;

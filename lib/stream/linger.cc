@@ -20,8 +20,8 @@ class Linger final : public LoopClient,
         transport_(std::move(transport)),
         rest_(std::move(rest)),
         orderly_(orderly),
-        writable_(core, transport_->fd(), IOLoop::WRITE, &Linger::on_writable,
-                  this) {}
+        writable_(core, transport_->fd(), IOLoop::WRITE,
+                  Event::calling<&Linger::on_writable>(*this)) {}
 
   void begin() {
     if (const std::error_code error = writable_.add()) {
@@ -39,19 +39,21 @@ class Linger final : public LoopClient,
     self_ = shared_from_this();
   }
 
+  [[nodiscard]] detail::LoopCore& loop_core() noexcept { return core_; }
+
   void run_task() noexcept override {}
   void send_gathered() noexcept override {}
   void loop_closed() noexcept override { end(); }
 
  private:
-  static void on_writable(void* object, IOLoop::Events /*ready*/) noexcept {
-    const auto self = static_cast<Linger*>(object)->shared_from_this();
-    self->send();
+  void on_writable(IOLoop::Events /*ready*/) noexcept {
+    const auto self = shared_from_this();
+    send();
   }
 
   void send() noexcept {
     try {
-      if (rest_.send(*transport_).failed) {
+      if (rest_.send(*transport_).outcome == Transfer::Outcome::failed) {
         end();
         return;
       }

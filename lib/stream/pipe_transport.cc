@@ -14,12 +14,10 @@
 namespace waterspout {
 namespace {
 
-Transfer failed(int code) {
-  return {Transfer::Outcome::failed, 0, errno_code(code)};
-}
+Transfer failed(int code) { return Transfer::failure(errno_code(code)); }
 
 Transfer moved(ssize_t bytes) {
-  return {Transfer::Outcome::done, static_cast<std::size_t>(bytes), {}};
+  return {Transfer::Outcome::done, static_cast<std::size_t>(bytes)};
 }
 
 std::size_t size_of(std::span<const iovec> pieces) {
@@ -78,7 +76,7 @@ Transfer PipeTransport::read(std::span<char> into) noexcept {
   // A pseudo-terminal whose other side is closed says EIO for the end; so does
   // a terminal that we may not read in the background.
   if (code == 0 || (code == EIO && has(POLLHUP))) {
-    return {Transfer::Outcome::end, 0, {}};
+    return Transfer::Outcome::end;
   }
   return failed(code);
 }

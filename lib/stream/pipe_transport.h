@@ -20,6 +20,10 @@ class PipeTransport final : public Transport {
 
   [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
   Transfer read(std::span<char> into) noexcept override;
+  Transfer write(std::string_view piece) noexcept override {
+    const iovec vector{const_cast<char*>(piece.data()), piece.size()};
+    return write(std::span(&vector, 1));
+  }
   Transfer write(std::span<const iovec> pieces) noexcept override;
 
   /// There is nothing to connect: both say that it is not supported.

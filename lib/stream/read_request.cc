@@ -7,36 +7,19 @@ namespace waterspout {
 
 using Judgement = ReadRequest::Verdict::Kind;
 
-void ReadRequest::start(Kind kind, const char* operation,
-                        BaseIOStream::ReadCallback callback) {
-  callback.set_operation(operation);
-  kind_ = kind;
-  partial_ = false;
-  searched_ = 0;
-  work_ = 0;
-  callback_ = std::move(callback);
-  ++generation_;
-}
-
-void ReadRequest::start_until(std::string_view delimiter, std::size_t max_bytes,
-                              BaseIOStream::ReadCallback callback) {
-  delimiter_.assign(delimiter);
-  max_bytes_ = max_bytes;
-  start(Kind::until, "read_until", std::move(callback));
-}
-
 void ReadRequest::start_regex(std::string_view pattern, std::size_t max_bytes,
-                              BaseIOStream::ReadCallback callback) {
+                              BaseIOStream::ReadCallback&& callback) {
   if (!regex_ || regex_->pattern() != pattern) {
     regex_ = std::make_shared<const Regex>(pattern);
   }
   max_bytes_ = max_bytes;
+  work_ = 0;
   start(Kind::regex, "read_until_regex", std::move(callback));
 }
 
 void ReadRequest::start_bytes(std::size_t count,
-                              BaseIOStream::ReadBytesOptions options,
-                              BaseIOStream::ReadCallback callback) {
+                              BaseIOStream::ReadBytesOptions&& options,
+                              BaseIOStream::ReadCallback&& callback) {
   if (options.streaming_callback) {
     options.streaming_callback.set_operation("read_bytes");
     streaming_callback_ = std::make_unique<BaseIOStream::StreamingCallback>(
@@ -48,8 +31,8 @@ void ReadRequest::start_bytes(std::size_t count,
 }
 
 void ReadRequest::start_until_close(
-    BaseIOStream::StreamingCallback streaming_callback,
-    BaseIOStream::ReadCallback callback) {
+    BaseIOStream::StreamingCallback&& streaming_callback,
+    BaseIOStream::ReadCallback&& callback) {
   if (streaming_callback) {
     streaming_callback.set_operation("read_until_close");
     streaming_callback_ = std::make_unique<BaseIOStream::StreamingCallback>(
@@ -76,37 +59,20 @@ ReadRequest::Verdict ReadRequest::search(ChunkDeque& buffer, bool at_end) {
   return {};
 }
 
-ReadRequest::Verdict ReadRequest::search(std::string_view unread, bool at_end) {
+ReadRequest::Verdict ReadRequest::search_otherwise(std::string_view unread,
+                                                   bool at_end) {
   switch (kind_) {
-    case Kind::until: {
-      const auto hit = find_bytes(unread, delimiter_, resume_from());
-      return judge_delimiter(hit, unread.size());
-    }
     case Kind::regex:
       return judge_regex(unread);
     case Kind::bytes:
       return judge_count(unread.size());
     case Kind::until_close:
       return judge_rest(unread.size(), at_end);
+    case Kind::until:
     case Kind::none:
       break;
   }
   return {};
-}
-
-// A delimiter may have begun in the last bytes that were searched.
-std::size_t ReadRequest::resume_from() const noexcept {
-  const std::size_t reach = delimiter_.size() - 1;
-  return searched_ - std::min(searched_, reach);
-}
-
-ReadRequest::Verdict ReadRequest::judge_delimiter(std::size_t hit,
-                                                  std::size_t unread) noexcept {
-  if (hit != ChunkDeque::npos) {
-    return judge_end(hit + delimiter_.size());
-  }
-  searched_ = unread;
-  return judge_missing(unread);
 }
 
 ReadRequest::Verdict ReadRequest::judge_regex(std::string_view unread) {
@@ -124,11 +90,6 @@ ReadRequest::Verdict ReadRequest::judge_regex(std::string_view unread) {
   }
   searched_ = match.resume;
   return judge_missing(unread.size());
-}
-
-// A match that ends beyond the limit fails, also when it came at once.
-ReadRequest::Verdict ReadRequest::judge_end(std::size_t end) const noexcept {
-  return {end <= max_bytes_ ? Judgement::found : Judgement::unsatisfiable, end};
 }
 
 ReadRequest::Verdict ReadRequest::judge_missing(
@@ -154,27 +115,6 @@ ReadRequest::Verdict ReadRequest::judge_rest(std::size_t unread,
 std::size_t ReadRequest::missing(std::size_t buffered) const noexcept {
   const bool known = kind_ == Kind::bytes && !partial_ && !streaming();
   return known && count_ > buffered ? count_ - buffered : 0;
-}
-
-const char* ReadRequest::operation() const noexcept {
-  switch (kind_) {
-    case Kind::until:
-      return "read_until";
-    case Kind::regex:
-      return "read_until_regex";
-    case Kind::bytes:
-      return "read_bytes";
-    case Kind::until_close:
-      return "read_until_close";
-    case Kind::none:
-      break;
-  }
-  return "read";
-}
-
-BaseIOStream::ReadCallback ReadRequest::finish() noexcept {
-  kind_ = Kind::none;
-  return std::move(callback_);
 }
 
 }  // namespace waterspout

@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -31,13 +33,19 @@ class ReadRequest {
   };
 
   void start_until(std::string_view delimiter, std::size_t max_bytes,
-                   BaseIOStream::ReadCallback callback);
+                   BaseIOStream::ReadCallback&& callback) {
+    if (!repeats(delimiter)) {
+      delimiter_.assign(delimiter);
+    }
+    max_bytes_ = max_bytes;
+    start(Kind::until, "read_until", std::move(callback));
+  }
   void start_regex(std::string_view pattern, std::size_t max_bytes,
-                   BaseIOStream::ReadCallback callback);
-  void start_bytes(std::size_t count, BaseIOStream::ReadBytesOptions options,
-                   BaseIOStream::ReadCallback callback);
-  void start_until_close(BaseIOStream::StreamingCallback streaming_callback,
-                         BaseIOStream::ReadCallback callback);
+                   BaseIOStream::ReadCallback&& callback);
+  void start_bytes(std::size_t count, BaseIOStream::ReadBytesOptions&& options,
+                   BaseIOStream::ReadCallback&& callback);
+  void start_until_close(BaseIOStream::StreamingCallback&& streaming_callback,
+                         BaseIOStream::ReadCallback&& callback);
 
   [[nodiscard]] bool pending() const noexcept { return kind_ != Kind::none; }
   [[nodiscard]] bool streaming() const noexcept {
@@ -47,7 +55,13 @@ class ReadRequest {
   /// Looks at the unread bytes: in the buffer, or in one view where the buffer
   /// is empty. `at_end`: no more will come.
   Verdict search(ChunkDeque& buffer, bool at_end);
-  Verdict search(std::string_view unread, bool at_end);
+  Verdict search(std::string_view unread, bool at_end) {
+    if (kind_ != Kind::until) {
+      return search_otherwise(unread, at_end);
+    }
+    return judge_delimiter(find_bytes(unread, delimiter_, resume_from()),
+                           unread.size());
+  }
 
   /// How many bytes must still arrive, where that is known and they are wanted
   /// in one piece; 0 otherwise. `buffered` have arrived.
@@ -73,10 +87,19 @@ class ReadRequest {
   }
 
   /// "read_until", for reports.
-  [[nodiscard]] const char* operation() const noexcept;
+  [[nodiscard]] const char* operation() const noexcept {
+    static constexpr std::array kNames = {"read", "read_until",
+                                          "read_until_regex", "read_bytes",
+                                          "read_until_close"};
+    return kNames[static_cast<std::size_t>(kind_)];
+  }
 
-  /// Ends the read; the caller calls its callback.
-  [[nodiscard]] BaseIOStream::ReadCallback finish() noexcept;
+  /// Ends the read; the caller calls its callback, or destroys it: taken out
+  /// first, since the next read may start meanwhile.
+  [[nodiscard]] BaseIOStream::ReadCallback& finish() noexcept {
+    kind_ = Kind::none;
+    return callback_;
+  }
 
   /// Tells this read from later ones.
   [[nodiscard]] std::uint64_t generation() const noexcept {
@@ -94,14 +117,42 @@ class ReadRequest {
 
  private:
   void start(Kind kind, const char* operation,
-             BaseIOStream::ReadCallback callback);
-  [[nodiscard]] std::size_t resume_from() const noexcept;
-  Verdict judge_delimiter(std::size_t hit, std::size_t unread) noexcept;
+             BaseIOStream::ReadCallback&& callback) {
+    callback.set_operation(operation);
+    kind_ = kind;
+    searched_ = 0;
+    ++generation_;
+    std::construct_at(&callback_, std::move(callback));  // it was empty
+  }
+  // Most reads want what the last one did; its storage is in place.
+  [[nodiscard]] bool repeats(std::string_view delimiter) const noexcept {
+    return delimiter.size() == delimiter_.size() &&
+           delimiter.front() == delimiter_.front() &&
+           (delimiter.size() == 1 || delimiter == delimiter_);
+  }
+  Verdict search_otherwise(std::string_view unread, bool at_end);
+  // A delimiter may have begun in the last bytes that were searched.
+  [[nodiscard]] std::size_t resume_from() const noexcept {
+    const std::size_t reach = delimiter_.size() - 1;
+    return searched_ - std::min(searched_, reach);
+  }
+  Verdict judge_delimiter(std::size_t hit, std::size_t unread) noexcept {
+    if (hit != ChunkDeque::npos) {
+      return judge_end(hit + delimiter_.size());
+    }
+    searched_ = unread;
+    return judge_missing(unread);
+  }
   [[nodiscard]] Verdict judge_count(std::size_t unread) const noexcept;
   [[nodiscard]] Verdict judge_rest(std::size_t unread,
                                    bool at_end) const noexcept;
   Verdict judge_regex(std::string_view unread);
-  [[nodiscard]] Verdict judge_end(std::size_t end) const noexcept;
+  // A match that ends beyond the limit fails, also when it came at once.
+  [[nodiscard]] Verdict judge_end(std::size_t end) const noexcept {
+    return {
+        end <= max_bytes_ ? Verdict::Kind::found : Verdict::Kind::unsatisfiable,
+        end};
+  }
   [[nodiscard]] Verdict judge_missing(std::size_t unread) const noexcept;
 
   Kind kind_ = Kind::none;

@@ -17,49 +17,47 @@ bool would_block(int code) {
   return code == EAGAIN || code == EWOULDBLOCK || code == ENOBUFS;
 }
 
-Transfer failed(int code) {
-  return {Transfer::Outcome::failed, 0, errno_code(code)};
-}
+Transfer failed(int code) { return Transfer::failure(errno_code(code)); }
 
-Transfer moved(ssize_t bytes) {
-  return {Transfer::Outcome::done, static_cast<std::size_t>(bytes), {}};
-}
-
-ssize_t send_once(int fd, std::span<const iovec> pieces) {
-  if (pieces.size() == 1) {  // cheaper than sendmsg
-    return ::send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
+// What a system call comes to that is repeated while signals interrupt it.
+template <class Call>
+Transfer attempt(Call call) {
+  for (;;) {
+    const ssize_t bytes = call();
+    if (bytes >= 0) [[likely]] {
+      return {Transfer::Outcome::done, static_cast<std::size_t>(bytes)};
+    }
+    if (errno != EINTR) {
+      return would_block(errno) ? Transfer() : failed(errno);
+    }
   }
-  msghdr message{};
-  message.msg_iov = const_cast<iovec*>(pieces.data());
-  message.msg_iovlen = pieces.size();
-  return ::sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
 }  // namespace
 
 Transfer SocketTransport::read(std::span<char> into) noexcept {
-  ssize_t bytes = 0;
-  do {
-    bytes = ::recv(fd_.get(), into.data(), into.size(), 0);
-  } while (bytes < 0 && errno == EINTR);
-  if (bytes > 0) {
-    return moved(bytes);
-  }
-  if (bytes == 0) {
-    return {Transfer::Outcome::end, 0, {}};
-  }
-  return would_block(errno) ? Transfer{} : failed(errno);
+  const Transfer received =
+      attempt([&] { return ::recv(fd_.get(), into.data(), into.size(), 0); });
+  const bool ended =
+      received.outcome == Transfer::Outcome::done && received.bytes == 0;
+  return ended ? Transfer(Transfer::Outcome::end) : received;
+}
+
+Transfer SocketTransport::write(std::string_view piece) noexcept {
+  return attempt([&] {
+    return ::send(fd_.get(), piece.data(), piece.size(), MSG_NOSIGNAL);
+  });
 }
 
 Transfer SocketTransport::write(std::span<const iovec> pieces) noexcept {
-  ssize_t bytes = 0;
-  do {
-    bytes = send_once(fd_.get(), pieces);
-  } while (bytes < 0 && errno == EINTR);
-  if (bytes >= 0) {
-    return moved(bytes);
+  if (pieces.size() == 1) {  // cheaper than sendmsg
+    return write(std::string_view(static_cast<const char*>(pieces[0].iov_base),
+                                  pieces[0].iov_len));
   }
-  return would_block(errno) ? Transfer{} : failed(errno);
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(pieces.data());
+  message.msg_iovlen = pieces.size();
+  return attempt([&] { return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL); });
 }
 
 Transfer SocketTransport::connect(const Address& address) noexcept {
@@ -76,7 +74,7 @@ Transfer SocketTransport::connect(const Address& address) noexcept {
   }
   if (::connect(fd_.get(), address.data(),
                 static_cast<socklen_t>(address.size())) == 0) {
-    return {Transfer::Outcome::done, 0, {}};
+    return Transfer::Outcome::done;
   }
   // An interrupted connect(2) goes on in the background.
   const bool under_way = errno == EINPROGRESS || errno == EINTR;

@@ -20,6 +20,7 @@ class SocketTransport final : public Transport {
   [[nodiscard]] UniqueFd take_fd() noexcept { return std::move(fd_); }
   Transfer read(std::span<char> into) noexcept override;
   Transfer write(std::span<const iovec> pieces) noexcept override;
+  Transfer write(std::string_view piece) noexcept override;
 
   /// Also switches TCP_NODELAY on: the stream gathers small writes itself.
   Transfer connect(const Address& address) noexcept override;

@@ -28,7 +28,7 @@ constexpr std::size_t kPieces = 64;
 // Flights of a handshake taken in a row before others get their turn.
 constexpr int kFlightsPerEvent = 16;
 
-Transfer failed(std::error_code error) { return {Outcome::failed, 0, error}; }
+Transfer failed(std::error_code error) { return Transfer::failure(error); }
 
 Transfer no_memory() {
   return failed(std::make_error_code(std::errc::not_enough_memory));
@@ -53,7 +53,7 @@ bool is_alert(std::error_code error) {
 }  // namespace
 
 SSLTransport::SSLTransport(std::unique_ptr<TLSSession> session) noexcept
-    : session_(std::move(session)) {}
+    : Transport(true), session_(std::move(session)) {}
 
 // A client that has read nothing may not have read its tickets either: closing
 // then would reset the connection, under the data that is still on its way.
@@ -157,7 +157,7 @@ Transfer SSLTransport::read(std::span<char> into) noexcept {
     } else if (received.outcome == Outcome::failed && filled == 0) {
       return received;
     } else if (received.outcome == Outcome::failed) {
-      read_error_ = received.error;
+      read_error_ = received.error();
     }
   }
 }

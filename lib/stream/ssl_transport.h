@@ -29,8 +29,11 @@ class SSLTransport final : public Transport {
   std::error_code connect_result() noexcept override;
   Transfer handshake() noexcept override;
   Transfer read(std::span<char> into) noexcept override;
+  Transfer write(std::string_view piece) noexcept override {
+    const iovec vector{const_cast<char*>(piece.data()), piece.size()};
+    return write(std::span(&vector, 1));
+  }
   Transfer write(std::span<const iovec> pieces) noexcept override;
-  [[nodiscard]] bool freezes_writes() const noexcept override { return true; }
   Transfer flush() noexcept override;
   void finish() noexcept override;
   [[nodiscard]] std::string failure_detail() const override;

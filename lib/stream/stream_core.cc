@@ -16,9 +16,6 @@
 namespace waterspout::detail {
 namespace {
 
-// Callbacks that one stream may run before others get their turn.
-constexpr int kCallbacksPerTurn = 256;
-
 // Ends that peers and networks cause every day: told by error(), not logged.
 bool is_quiet(std::error_code error) {
   constexpr std::array kQuiet = {ECONNRESET, ECONNABORTED, EPIPE, ETIMEDOUT};
@@ -50,23 +47,6 @@ void check_stream_options(const BaseIOStream::Options& options) {
   }
 }
 
-/// Marks that callbacks are being run, and settles the stream at the end.
-/// Holds the stream, whatever the callbacks let go of.
-class StreamCore::Dispatch {
- public:
-  explicit Dispatch(StreamCore& core)
-      : core_(core), stream_(core.owner_->shared_from_this()) {
-    core_.dispatching_ = true;
-  }
-  ~Dispatch() { core_.dispatching_ = false; }
-  Dispatch(const Dispatch&) = delete;
-  Dispatch& operator=(const Dispatch&) = delete;
-
- private:
-  StreamCore& core_;
-  const std::shared_ptr<BaseIOStream> stream_;
-};
-
 StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
                        Start start, BaseIOStream::Options options)
     : loop_(&loop),
@@ -91,29 +71,27 @@ StreamCore::~StreamCore() {
   }
 }
 
-void StreamCore::on_readable(void* object, IOLoop::Events /*ready*/) noexcept {
-  auto& core = *static_cast<StreamCore*>(object);
-  core.handle([&] {
-    if (core.phase_ == Phase::shaking_hands) {
-      core.shake_hands();
-      core.deliver();
+void StreamCore::on_readable(IOLoop::Events /*ready*/) noexcept {
+  handle([this] {
+    if (phase_ == Phase::shaking_hands) [[unlikely]] {
+      shake_hands();
+      deliver();
     } else {
-      core.receive_input();
+      receive_input();
     }
   });
 }
 
-void StreamCore::on_writable(void* object, IOLoop::Events /*ready*/) noexcept {
-  auto& core = *static_cast<StreamCore*>(object);
-  core.handle([&] {
-    if (core.phase_ == Phase::connecting) {
-      core.finish_connecting();
-    } else if (core.phase_ == Phase::shaking_hands) {
-      core.shake_hands();
+void StreamCore::on_writable(IOLoop::Events /*ready*/) noexcept {
+  handle([this] {
+    if (phase_ == Phase::connecting) {
+      finish_connecting();
+    } else if (phase_ == Phase::shaking_hands) {
+      shake_hands();
     } else {
-      core.send_now({});
+      send_now({});
     }
-    core.deliver();
+    deliver();
   });
 }
 
@@ -129,17 +107,10 @@ void StreamCore::run_task() noexcept {
   });
 }
 
-// Callbacks of what is done now wait for the next turn: the loop is sending the
-// output of this one.
+// As every event ends. Callbacks of what is done by that wait for the next
+// turn: the loop is sending the output of this one.
 void StreamCore::send_gathered() noexcept {
-  handle([this] {
-    if (open() && !write_.blocked()) {
-      send_now({});
-    }
-    if (has_due()) {
-      loop_->post_task(*this);
-    }
-  });
+  handle([] {});
 }
 
 void StreamCore::handshake_is_late() noexcept {
@@ -149,40 +120,69 @@ void StreamCore::handshake_is_late() noexcept {
   });
 }
 
-// Every way in from the loop. What is thrown here is want of memory, since
-// exceptions of callbacks do not come this far.
+// Every way in from the loop: holds the stream, whatever the callbacks let go
+// of. What is thrown here is want of memory, since exceptions of callbacks do
+// not come this far.
 template <class Step>
 void StreamCore::handle(Step step) noexcept {
-  const Dispatch dispatch(*this);
+  if (!kept_) {
+    kept_ = owner_->shared_from_this();
+  }
+  dispatching_ = true;
   try {
     step();
-    settle();
+    send_what_is_gathered();
+    if (plain_ && read_.pending()) [[likely]] {
+      dispatching_ = false;
+      return;  // it listens, and is kept
+    }
+    end_handling();
   } catch (...) {
     if (!closed()) {
       shut(std::make_error_code(std::errc::not_enough_memory), nullptr);
     }
     loop_->post_task(*this);
   }
+  dispatching_ = false;
+  if (!has_something_to_report()) {
+    let_itself_go();  // Last: may destroy *this.
+  }
 }
 
-// Interest and lifetime follow what is wanted now. Interest in reading is only
-// ever added here: it is dropped when an event comes that nobody wants, so that
-// a stream in its steady state does not change it.
-void StreamCore::settle() {
-  if (wants_input()) {
-    listen(readable_, IOLoop::READ);
-  }
-  if (open() && transport_->holds_output()) {
-    listen(writable_, IOLoop::WRITE);
-  }
-  if (input_waits()) {
+void StreamCore::end_handling() {
+  if ((closed() || write_.has_completions()) && has_due()) {
     loop_->post_task(*this);
   }
-  if (!has_something_to_report()) {
-    kept_.reset();
-  } else if (!kept_) {
-    kept_ = owner_->shared_from_this();
+  settle();
+  plain_ = sails_plainly();
+}
+
+bool StreamCore::sails_plainly() const noexcept {
+  return gathering() && !write_.ended() && !read_ended_ && !connecting_ &&
+         !handshake_ && options_.max_write_buffer_size >= kGatheredAtMost &&
+         !transport_->freezes_writes() && readable_ && readable_->added();
+}
+
+// Interest follows what is wanted now. Interest in reading is only ever added
+// here: it is dropped when an event comes that nobody wants, so that a stream
+// in its steady state does not change it.
+void StreamCore::settle() {
+  if (!open()) {
+    return;
   }
+  if (wants_input()) {
+    listen_for_input();
+    if (open() && transport_->holds_input()) {
+      loop_->post_task(*this);
+    }
+  }
+  if (open() && transport_->holds_output()) {
+    listen_for_output();
+  }
+}
+
+void StreamCore::let_itself_go() noexcept {
+  const std::shared_ptr<BaseIOStream> dying = std::move(kept_);
 }
 
 // The end of an operation that users call: inside a callback of this stream the
@@ -196,6 +196,11 @@ void StreamCore::settle_outside() {
   settle();
   if (has_due()) {
     loop_->post_task(*this);
+  }
+  if (!has_something_to_report()) {
+    let_itself_go();
+  } else if (!kept_) {
+    kept_ = held;
   }
 }
 
@@ -219,74 +224,33 @@ bool StreamCore::has_something_to_report() const noexcept {
 // Whether deliver() would run anything. A pending read may turn out to need
 // more than there is; looking does no harm.
 bool StreamCore::has_due() const noexcept {
-  const bool readable =
-      read_.pending() &&
-      (nothing_more_comes() || unread_bytes() != 0 || read_.needs_nothing());
+  const bool readable = read_.pending() && may_satisfy_read();
   const bool ended = read_ended_ && read_end_callback_;
   const bool connected = connecting_ && open();
   return connected || has_handshake_due() || readable || has_written_due() ||
          ended || (closed() && close_callback_);
 }
 
+void StreamCore::listen_for_input() {
+  listen<&StreamCore::on_readable>(readable_, IOLoop::READ);
+}
+
+void StreamCore::listen_for_output() {
+  listen<&StreamCore::on_writable>(writable_, IOLoop::WRITE);
+}
+
+template <auto Handler>
 void StreamCore::listen(std::optional<Event>& event, IOLoop::Events direction) {
   if (event && event->added()) {
     return;
   }
   if (!event) {
     event.emplace(*loop_, transport_->fd(), direction,
-                  direction == IOLoop::READ ? &StreamCore::on_readable
-                                            : &StreamCore::on_writable,
-                  this);
+                  Event::calling<Handler>(*this));
   }
   if (const std::error_code error = event->add()) {
     fail("poll", error);
   }
-}
-
-// The trampoline: one callback after the other, none inside another, so that a
-// chain of any length uses the stack of one.
-void StreamCore::deliver() {
-  for (int budget = kCallbacksPerTurn; budget > 0; --budget) {
-    if (!deliver_one()) {
-      return;
-    }
-  }
-  store_incoming();
-  loop_->post_task(*this);
-}
-
-// Runs what has become due, in the order in which a chain of operations would
-// expect it; the close callback comes when nothing else can.
-bool StreamCore::deliver_one() {
-  const bool connected = deliver_connected();
-  const bool shaken = deliver_handshake();
-  const bool written = deliver_written();
-  const bool read = deliver_read();
-  return connected || shaken || written || read || deliver_read_ended() ||
-         deliver_closed();
-}
-
-// Nothing is written before there is a connection, not even nothing.
-bool StreamCore::has_written_due() const noexcept {
-  return (open() || closed()) && write_.has_done(gathering());
-}
-
-bool StreamCore::deliver_written() {
-  if (!has_written_due()) {
-    return false;
-  }
-  BaseIOStream::WriteCallback callback = write_.take_done();
-  call(callback, "write");
-  return true;
-}
-
-bool StreamCore::deliver_closed() {
-  if (!closed() || !close_callback_) {
-    return false;
-  }
-  BaseIOStream::CloseCallback callback = std::move(close_callback_);
-  call(callback, "set_close_callback");
-  return true;
 }
 
 // An exception that no context handled: the stream closes with it, and the loop
@@ -369,6 +333,7 @@ void StreamCore::shut(std::error_code error,
                       std::unique_ptr<Failure> failure) noexcept {
   const bool was_open = open();
   phase_ = Phase::closed;
+  plain_ = false;
   error_ = error;
   failure_ = std::move(failure);
   readable_.reset();
@@ -401,7 +366,7 @@ void StreamCore::shut(std::error_code error,
 void StreamCore::let_go_of_output(bool orderly) noexcept {
   try {
     if (write_.size() != 0 && !write_.blocked() &&
-        write_.send(*transport_).failed) {
+        write_.send(*transport_).outcome == Transfer::Outcome::failed) {
       return;
     }
     if (write_.size() == 0 && orderly) {

@@ -1,9 +1,9 @@
 // StreamCore: the inside of every stream. The buffers, the one pending read,
 // the queue of writes, one phase, and the dispatch that runs the callbacks.
 //
-// stream_core.cc has its life, its end and the dispatch; stream_opening.cc how
-// it comes to be open; stream_reading.cc and stream_writing.cc the two
-// directions.
+// stream_core.cc has its life, its end and the ways in; stream_delivery.cc runs
+// the callbacks; stream_opening.cc has how it comes to be open;
+// stream_reading.cc and stream_writing.cc the two directions.
 
 #pragma once
 
@@ -45,14 +45,14 @@ class StreamCore final : public LoopClient {
 
   // The operations of BaseIOStream and IOStream.
   void read_until(std::string_view delimiter, std::size_t max_bytes,
-                  BaseIOStream::ReadCallback callback);
+                  BaseIOStream::ReadCallback&& callback);
   void read_until_regex(std::string_view pattern, std::size_t max_bytes,
-                        BaseIOStream::ReadCallback callback);
-  void read_bytes(std::size_t count, BaseIOStream::ReadBytesOptions options,
-                  BaseIOStream::ReadCallback callback);
-  void read_until_close(BaseIOStream::ReadUntilCloseOptions options,
-                        BaseIOStream::ReadCallback callback);
-  void write(std::string_view data, BaseIOStream::WriteCallback callback);
+                        BaseIOStream::ReadCallback&& callback);
+  void read_bytes(std::size_t count, BaseIOStream::ReadBytesOptions&& options,
+                  BaseIOStream::ReadCallback&& callback);
+  void read_until_close(BaseIOStream::ReadUntilCloseOptions&& options,
+                        BaseIOStream::ReadCallback&& callback);
+  void write(std::string_view data, BaseIOStream::WriteCallback&& callback);
   void connect(const Address& address, IOStream::ConnectCallback callback);
   void set_close_callback(BaseIOStream::CloseCallback callback);
   void close(std::error_code error);
@@ -111,6 +111,7 @@ class StreamCore final : public LoopClient {
   }
   [[nodiscard]] int fd() const noexcept;
   [[nodiscard]] LoopCore* loop() const noexcept { return loop_; }
+  [[nodiscard]] LoopCore& loop_core() noexcept { return *loop_; }
 
   // LoopClient.
   void run_task() noexcept override;
@@ -148,35 +149,66 @@ class StreamCore final : public LoopClient {
     bool begun = false;
   };
 
-  class Dispatch;
-
   // stream_core.cc
-  static void on_readable(void* object, IOLoop::Events ready) noexcept;
-  static void on_writable(void* object, IOLoop::Events ready) noexcept;
+  void on_readable(IOLoop::Events ready) noexcept;
+  void on_writable(IOLoop::Events ready) noexcept;
   template <class Step>
   void handle(Step step) noexcept;
+  [[gnu::noinline]] void end_handling();
   [[nodiscard]] bool has_something_to_report() const noexcept;
+  [[gnu::noinline]] void let_itself_go() noexcept;
   [[nodiscard]] bool has_due() const noexcept;
   void settle();
   void settle_outside();
+  template <auto Handler>
   void listen(std::optional<Event>& event, IOLoop::Events direction);
+  void listen_for_input();
+  void listen_for_output();
+  [[nodiscard]] bool sails_plainly() const noexcept;
   void deliver();
-  bool deliver_one();
-  bool deliver_written();
-  [[nodiscard]] bool has_written_due() const noexcept;
+  [[gnu::noinline]] bool deliver_one();
+  bool deliver_plainly();
+  void deliver_written();
+  // Nothing is written before there is a connection, not even nothing.
+  [[nodiscard]] bool has_written_due() const noexcept {
+    return write_.has_completions() && (open() || closed()) &&
+           write_.has_done(gathering());
+  }
   bool deliver_read_ended();
   bool deliver_closed();
   template <class... Args>
   void call(Callback<void(Args...)>& callback, const char* operation,
             Args... args) {
-    if (const auto exception = loop_->call(callback, operation, args...)) {
+    if (const auto exception = loop_->call(callback, operation, args...))
+        [[unlikely]] {
       callback_failed(exception, operation, callback.origin(),
                       callback.context());
     }
   }
-  void callback_failed(const std::exception_ptr& exception,
-                       const char* operation, Origin origin,
-                       const ContextLink* context);
+  template <class... Args>
+  [[gnu::noinline]] void call_once_in_context(Callback<void(Args...)>& callback,
+                                              const char* operation,
+                                              Args... args) {
+    Callback<void(Args...)> taken(std::move(callback));
+    call(taken, operation, args...);
+  }
+  // The callback is empty afterwards, or registered anew by what it did.
+  template <class... Args>
+  void call_once(Callback<void(Args...)>& callback, const char* operation,
+                 Args... args) {
+    if (callback.context() != nullptr) [[unlikely]] {
+      call_once_in_context(callback, operation, args...);
+      return;
+    }
+    const Origin origin = callback.origin();
+    if (const auto exception = loop_->call_once(callback, operation, args...))
+        [[unlikely]] {
+      callback_failed(exception, operation, origin, nullptr);
+    }
+  }
+  [[gnu::cold]] void callback_failed(const std::exception_ptr& exception,
+                                     const char* operation, Origin origin,
+                                     const ContextLink* context);
   void fail(std::string_view operation, std::error_code error);
   void shut(std::error_code error, std::unique_ptr<Failure> failure) noexcept;
   void let_go_of_output(bool orderly) noexcept;
@@ -204,21 +236,55 @@ class StreamCore final : public LoopClient {
   void finish_writing();
 
   // stream_reading.cc
-  void check_can_read(const char* operation, bool has_callback) const;
-  void read_started();
+  void check_can_read(const char* operation, bool has_callback) const {
+    if (!has_callback || read_.pending()) [[unlikely]] {
+      refuse_to_read(operation, has_callback);
+    }
+  }
+  [[noreturn]] void refuse_to_read(const char* operation,
+                                   bool has_callback) const;
+  void read_started() {
+    if (!plain_ || !dispatching_) {
+      look_at_read();
+    }
+  }
+  void look_at_read();
   void drop_unsatisfied_read() noexcept;
   void drop_read() noexcept;
   void overflow();
   void receive_input();
-  [[nodiscard]] bool wants_input() const noexcept;
+  [[nodiscard]] bool wants_input() const noexcept {
+    if (!open() || read_ended_) {
+      return false;
+    }
+    const bool watched = close_callback_ || read_end_callback_;
+    return read_.pending() || (watched && unread_bytes() == 0);
+  }
+  // Whether it is worth to look at what is unread.
+  [[nodiscard]] bool may_satisfy_read() const noexcept {
+    return unread_bytes() != 0 || nothing_more_comes() || read_.needs_nothing();
+  }
   [[nodiscard]] bool input_waits() const noexcept {
     return wants_input() && transport_->holds_input();
   }
   bool receive_once();
+  void nothing_received(const Transfer& received);
   [[nodiscard]] std::span<char> input_room(bool direct, std::size_t missing);
-  void store_incoming();
-  [[nodiscard]] ReadRequest::Verdict search();
+  // Called when the callbacks that could use the bytes in place have run.
+  void store_incoming() {
+    if (!incoming_.empty()) {
+      unread_.append(std::exchange(incoming_, {}));
+    }
+  }
+  [[nodiscard]] ReadRequest::Verdict search() {
+    if (unread_.empty()) {
+      return read_.search(incoming_, nothing_more_comes());
+    }
+    store_incoming();
+    return read_.search(unread_, nothing_more_comes());
+  }
   bool deliver_read();
+  [[gnu::noinline]] bool deliver_otherwise(ReadRequest::Verdict verdict);
   void deliver_piece(std::size_t size);
   void deliver_result(std::size_t size);
   void refuse_read(ReadRequest::Verdict::Kind kind);
@@ -227,10 +293,33 @@ class StreamCore final : public LoopClient {
   // stream_writing.cc
   void check_can_write(std::string_view data) const;
   [[nodiscard]] std::size_t write_room() const noexcept;
-  [[nodiscard]] bool gathering() const noexcept;
-  [[nodiscard]] bool may_gather(std::size_t more) const noexcept;
+  // From here on sending from the caller's memory is cheaper than a copy.
+  static constexpr std::size_t kLargeWrite = 16384;
+  // Output gathered within one event; more leaves at once.
+  static constexpr std::size_t kGatheredAtMost = Scratch::kOutputSize;
+
+  // Whether what is queued counts as written: it leaves at the end of this
+  // event.
+  [[nodiscard]] bool gathering() const noexcept {
+    return open() && !write_.blocked() && write_.size() <= kGatheredAtMost;
+  }
+  // What most writes are: some bytes more, by a callback of this very stream.
+  [[nodiscard]] bool can_gather(std::size_t more) const noexcept {
+    return plain_ && dispatching_ && more < kLargeWrite &&
+           more + write_.size() <= kGatheredAtMost;
+  }
+  [[gnu::noinline]] void write_otherwise(
+      std::string_view data, BaseIOStream::WriteCallback&& callback);
   void send_or_queue(std::string_view data);
   void send_now(std::string_view data);
+  void send_what_is_gathered() {
+    if (write_.gathers() && write_.send_gathered(*transport_)) [[likely]] {
+      return;
+    }
+    if (open() && !write_.blocked() && write_.size() != 0) {
+      send_now({});
+    }
+  }
 
   LoopCore* loop_;  // null once the loop is closed
   BaseIOStream* owner_ = nullptr;
@@ -256,6 +345,11 @@ class StreamCore final : public LoopClient {
   bool write_ended_ = false;    // by us
   bool shutting_down_ = false;  // our side ends when all is sent
   bool dispatching_ = false;    // callbacks are run, or about to be
+  // Nothing is out of the ordinary: it is open both ways, is watched for input,
+  // the kernel takes what it is given, and only reads and writes can become
+  // due. So most streams are most of the time, and then few questions are
+  // asked.
+  bool plain_ = false;
 };
 
 }  // namespace waterspout::detail

@@ -38,11 +38,13 @@ void StreamCore::end_reading() {
     return;
   }
   read_ended_ = true;
+  plain_ = false;
   drop_unsatisfied_read();
 }
 
 void StreamCore::close_after_writing() {
   shutting_down_ = false;
+  plain_ = false;
   write_.end();
   if (write_.size() == 0) {
     close({});
@@ -55,6 +57,7 @@ void StreamCore::shutdown_write() {
     return;
   }
   shutting_down_ = true;
+  plain_ = false;
   write_.end();
   if (open() && write_.size() == 0) {
     finish_writing();
@@ -77,8 +80,7 @@ bool StreamCore::deliver_read_ended() {
   if (!read_ended_ || !read_end_callback_) {
     return false;
   }
-  Callback<void()> callback = std::move(read_end_callback_);
-  call(callback, "set_read_end_callback");
+  call_once(read_end_callback_, "set_read_end_callback");
   return true;
 }
 

@@ -30,10 +30,10 @@ void StreamCore::connect(const Address& address,
   phase_ = Phase::connecting;
   const Transfer begun = transport_->connect(address);
   if (begun.outcome == Transfer::Outcome::failed) {
-    fail("connect", begun.error);
+    fail("connect", begun.error());
   } else {
     // Also where it is connected already: the callback comes from the loop.
-    listen(writable_, IOLoop::WRITE);
+    listen_for_output();
   }
   settle_outside();
 }
@@ -92,7 +92,7 @@ void StreamCore::shake_hands() {
   }
   const Transfer shaken = transport_->handshake();
   if (shaken.outcome == Transfer::Outcome::failed) {
-    fail("handshake", shaken.error);
+    fail("handshake", shaken.error());
     return;
   }
   if (shaken.outcome == Transfer::Outcome::would_block) {
@@ -100,8 +100,11 @@ void StreamCore::shake_hands() {
     if (auto& other = writes ? readable_ : writable_) {
       other->remove();
     }
-    listen(writes ? writable_ : readable_,
-           writes ? IOLoop::WRITE : IOLoop::READ);
+    if (writes) {
+      listen_for_output();
+    } else {
+      listen_for_input();
+    }
     return;
   }
   if (writable_) {
@@ -127,6 +130,7 @@ void StreamCore::wait_for_handshake(Callback<void()> callback) {
   if (!handshake_) {
     handshake_ = std::make_unique<Handshake>();
   }
+  plain_ = false;
   callback.set_operation("wait_for_handshake");
   handshake_->callback = std::move(callback);
   settle_outside();
@@ -191,6 +195,7 @@ std::string StreamCore::take_all_unread() {
 
 std::unique_ptr<Transport> StreamCore::let_go() noexcept {
   phase_ = Phase::closed;
+  plain_ = false;
   readable_.reset();
   writable_.reset();
   loop_->count_stream(false);

@@ -23,20 +23,18 @@ constexpr std::size_t kDirectRoom = std::size_t{1024} * 1024;
 
 }  // namespace
 
-void StreamCore::check_can_read(const char* operation,
+void StreamCore::refuse_to_read(const char* operation,
                                 bool has_callback) const {
   if (!has_callback) {
     throw std::invalid_argument(std::string(operation) +
                                 ": callback: is empty");
   }
-  if (read_.pending()) {
-    throw std::logic_error(std::string(operation) + ": " + read_.operation() +
-                           " is pending; one read at a time");
-  }
+  throw std::logic_error(std::string(operation) + ": " + read_.operation() +
+                         " is pending; one read at a time");
 }
 
 void StreamCore::read_until(std::string_view delimiter, std::size_t max_bytes,
-                            BaseIOStream::ReadCallback callback) {
+                            BaseIOStream::ReadCallback&& callback) {
   check_can_read("read_until", static_cast<bool>(callback));
   if (delimiter.empty()) {
     throw std::invalid_argument("read_until: delimiter: is empty");
@@ -47,15 +45,15 @@ void StreamCore::read_until(std::string_view delimiter, std::size_t max_bytes,
 
 void StreamCore::read_until_regex(std::string_view pattern,
                                   std::size_t max_bytes,
-                                  BaseIOStream::ReadCallback callback) {
+                                  BaseIOStream::ReadCallback&& callback) {
   check_can_read("read_until_regex", static_cast<bool>(callback));
   read_.start_regex(pattern, max_bytes, std::move(callback));
   read_started();
 }
 
 void StreamCore::read_bytes(std::size_t count,
-                            BaseIOStream::ReadBytesOptions options,
-                            BaseIOStream::ReadCallback callback) {
+                            BaseIOStream::ReadBytesOptions&& options,
+                            BaseIOStream::ReadCallback&& callback) {
   check_can_read("read_bytes", static_cast<bool>(callback));
   if (options.partial && options.streaming_callback) {
     throw std::invalid_argument(
@@ -66,8 +64,8 @@ void StreamCore::read_bytes(std::size_t count,
   read_started();
 }
 
-void StreamCore::read_until_close(BaseIOStream::ReadUntilCloseOptions options,
-                                  BaseIOStream::ReadCallback callback) {
+void StreamCore::read_until_close(BaseIOStream::ReadUntilCloseOptions&& options,
+                                  BaseIOStream::ReadCallback&& callback) {
   check_can_read("read_until_close", static_cast<bool>(callback));
   read_.start_until_close(std::move(options.streaming_callback),
                           std::move(callback));
@@ -76,7 +74,7 @@ void StreamCore::read_until_close(BaseIOStream::ReadUntilCloseOptions options,
 
 // What is buffered is looked at from the loop, unless nothing more can come:
 // then a read that it cannot satisfy is refused here and now.
-void StreamCore::read_started() {
+void StreamCore::look_at_read() {
   if (nothing_more_comes()) {
     const char* const operation = read_.operation();
     if (read_.lacks(unread_bytes())) {
@@ -108,21 +106,16 @@ void StreamCore::drop_unsatisfied_read() noexcept {
 // Out of the stream first: destroying a callback may run user code.
 void StreamCore::drop_read() noexcept {
   const auto streaming = read_.take_streaming_callback();
-  const auto callback = read_.finish();
-}
-
-bool StreamCore::wants_input() const noexcept {
-  const bool watched = close_callback_ || read_end_callback_;
-  return open() && !read_ended_ &&
-         (read_.pending() || (watched && unread_bytes() == 0));
+  const BaseIOStream::ReadCallback callback(std::move(read_.finish()));
 }
 
 void StreamCore::receive_input() {
   // A read that the buffer satisfies, and that waits for its turn, comes first.
-  if (static_cast<const TaskHook&>(*this).linked()) {
+  if (static_cast<const TaskHook&>(*this).linked()) [[unlikely]] {
     deliver();
   }
-  if (!wants_input()) {
+  if (!wants_input()) [[unlikely]] {
+    plain_ = false;
     if (readable_) {
       readable_->remove();
     }
@@ -131,11 +124,17 @@ void StreamCore::receive_input() {
   // A short read has drained the socket, and a result leaves the rest to the
   // next read: no attempt is made only to hear that it would block.
   for (int budget = kReadsPerEvent; budget > 0; --budget) {
-    if (!receive_once() || !open() || !read_.pending()) {
+    const bool more = receive_once();
+    deliver();
+    store_incoming();
+    if (!more) [[likely]] {
+      break;
+    }
+    send_what_is_gathered();  // from where the next bytes will lie
+    if (!open() || !read_.pending()) {
       break;
     }
   }
-  deliver();
 }
 
 // Where the next bytes go: into the loop's scratch buffer, or straight into the
@@ -145,7 +144,8 @@ std::span<char> StreamCore::input_room(bool direct, std::size_t missing) {
   const std::size_t allowed =
       std::max(options_.max_buffer_size - unread_.size(), std::size_t{1});
   if (!direct) {
-    return loop_->scratch().first(std::min(options_.read_chunk_size, allowed));
+    return loop_->scratch().input().first(
+        std::min(options_.read_chunk_size, allowed));
   }
   const std::size_t more = std::min({missing, kDirectRoom, allowed});
   return unread_.make_contiguous(unread_.size() + more).first(more);
@@ -155,35 +155,42 @@ std::span<char> StreamCore::input_room(bool direct, std::size_t missing) {
 bool StreamCore::receive_once() {
   const std::size_t missing = read_.missing(unread_.size());
   const bool direct = missing >= kDirectAtLeast;
-  const std::span<char> room = input_room(direct, missing);
+  const std::span<char> room =
+      unread_.empty() && !direct
+          ? loop_->scratch().input().first(options_.read_chunk_size)
+          : input_room(direct, missing);
   const Transfer received = transport_->read(room);
+  if (received.outcome != Transfer::Outcome::done) [[unlikely]] {
+    nothing_received(received);
+    return false;
+  }
+  if (direct) {
+    unread_.commit(received.bytes);
+  } else {
+    incoming_ = {room.data(), received.bytes};
+  }
+  if (unread_bytes() > options_.max_buffer_size) [[unlikely]] {
+    overflow();
+    return false;
+  }
+  return received.bytes == room.size() || transport_->holds_input();
+}
+
+void StreamCore::nothing_received(const Transfer& received) {
   switch (received.outcome) {
     case Transfer::Outcome::done:
-      if (direct) {
-        unread_.commit(received.bytes);
-      } else {
-        incoming_ = {room.data(), received.bytes};
-      }
-      if (unread_bytes() > options_.max_buffer_size) {
-        overflow();
-      }
-      deliver();
-      store_incoming();
-      return received.bytes == room.size() ||
-             (open() && transport_->holds_input());
     case Transfer::Outcome::end:
       end_reading();
-      return false;
+      return;
     case Transfer::Outcome::failed:
-      fail("read", received.error);
-      return false;
+      fail("read", received.error());
+      return;
     case Transfer::Outcome::would_block:
       break;
   }
   if (unread_.empty()) {
     unread_.clear();  // the room that was made
   }
-  return false;
 }
 
 // Only a read_until_close still completes: it does whatever the reason.
@@ -192,90 +199,6 @@ void StreamCore::overflow() {
     drop_read();
   }
   fail("read", StreamErrc::read_buffer_full);
-}
-
-// Called when the callbacks that could use the bytes in place have run.
-void StreamCore::store_incoming() {
-  unread_.append(incoming_);
-  incoming_ = {};
-}
-
-ReadRequest::Verdict StreamCore::search() {
-  if (unread_.empty()) {
-    return read_.search(incoming_, nothing_more_comes());
-  }
-  if (!incoming_.empty()) {
-    store_incoming();
-  }
-  return read_.search(unread_, nothing_more_comes());
-}
-
-bool StreamCore::deliver_read() {
-  if (!read_.pending()) {
-    return false;
-  }
-  const ReadRequest::Verdict verdict = search();
-  switch (verdict.kind) {
-    case ReadRequest::Verdict::Kind::found:
-      if (read_.streaming() && verdict.size != 0) {
-        deliver_piece(verdict.size);
-      } else {
-        deliver_result(verdict.size);
-      }
-      return true;
-    case ReadRequest::Verdict::Kind::more:
-      if (nothing_more_comes()) {
-        drop_read();  // its last pieces have been delivered
-      }
-      break;
-    case ReadRequest::Verdict::Kind::unsatisfiable:
-    case ReadRequest::Verdict::Kind::too_costly:
-      refuse_read(verdict.kind);
-      break;
-  }
-  return false;
-}
-
-// A streaming callback lives through its own call, also if that closes the
-// stream.
-void StreamCore::deliver_piece(std::size_t size) {
-  const std::uint64_t generation = read_.generation();
-  const char* const operation = read_.operation();
-  auto callback = read_.take_streaming_callback();
-  read_.count_piece(size);
-  call(*callback, operation, take_unread(size));
-  unread_.unpin();
-  if (read_.pending() && read_.generation() == generation) {
-    read_.put_back(std::move(callback));
-  }
-}
-
-void StreamCore::deliver_result(std::size_t size) {
-  const char* const operation = read_.operation();
-  const auto streaming = read_.take_streaming_callback();
-  BaseIOStream::ReadCallback callback = read_.finish();
-  call(callback, operation, take_unread(size));
-  unread_.unpin();
-}
-
-void StreamCore::refuse_read(ReadRequest::Verdict::Kind kind) {
-  if (closed()) {
-    return;
-  }
-  const StreamErrc code = kind == ReadRequest::Verdict::Kind::unsatisfiable
-                              ? StreamErrc::unsatisfiable_read
-                              : StreamErrc::regex_limit;
-  fail(read_.operation(), code);
-}
-
-// The view lives until unpin(); the bytes are read.
-std::string_view StreamCore::take_unread(std::size_t size) {
-  if (unread_.empty()) {
-    const std::string_view view = incoming_.substr(0, size);
-    incoming_.remove_prefix(size);
-    return view;
-  }
-  return unread_.pin_prefix(size);
 }
 
 }  // namespace waterspout::detail

@@ -7,16 +7,6 @@
 #include "stream/stream_core.h"
 
 namespace waterspout::detail {
-namespace {
-
-// Output gathered within one event; more leaves at once.
-constexpr std::size_t kGatheredAtMost = 65536;
-
-// From here on sending from the caller's memory is cheaper than a copy.
-constexpr std::size_t kLargeWrite = 16384;
-
-}  // namespace
-
 std::size_t StreamCore::write_room() const noexcept {
   const std::size_t most = options_.max_write_buffer_size;
   return most - std::min(most, write_.size());
@@ -34,31 +24,38 @@ void StreamCore::check_can_write(std::string_view data) const {
 }
 
 void StreamCore::write(std::string_view data,
-                       BaseIOStream::WriteCallback callback) {
-  // What is merely gathered does not fill the buffer: it can leave now.
-  if (data.size() > write_room() && open() && !write_.blocked()) {
-    send_now({});
-    if (closed()) {
-      return;  // the close callback tells
-    }
+                       BaseIOStream::WriteCallback&& callback) {
+  if (!can_gather(data.size())) [[unlikely]] {
+    write_otherwise(data, std::move(callback));
+    return;
   }
-  check_can_write(data);
-  if (!data.empty()) {
-    send_or_queue(data);
+  write_.gather(data, loop_->scratch());
+  if (callback) {
+    write_.add_completion(std::move(callback));
   }
-  // Where sending has failed, the close callback tells.
-  if (callback && !closed()) {
+}
+
+void StreamCore::write_otherwise(std::string_view data,
+                                 BaseIOStream::WriteCallback&& callback) {
+  send_or_queue(data);
+  if (closed()) {
+    return;  // the close callback tells
+  }
+  if (callback) {
     write_.add_completion(std::move(callback));
   }
   settle_outside();
 }
 
-// Whether what is queued counts as written: it leaves at the end of this event.
-bool StreamCore::gathering() const noexcept {
-  return open() && !write_.blocked() && write_.size() <= kGatheredAtMost;
-}
-
 void StreamCore::send_or_queue(std::string_view data) {
+  // What is merely gathered does not fill the buffer: it can leave now.
+  if (data.size() > write_room() && open() && !write_.blocked()) {
+    send_now({});
+    if (closed()) {
+      return;
+    }
+  }
+  check_can_write(data);
   const bool small = data.size() < kLargeWrite &&
                      write_.size() + data.size() <= kGatheredAtMost;
   if (!open() || write_.blocked()) {
@@ -74,18 +71,14 @@ void StreamCore::send_or_queue(std::string_view data) {
 // What is queued and then `data`: sent as far as the kernel takes it, the rest
 // queued until it is ready for more.
 void StreamCore::send_now(std::string_view data) {
-  if (transport_->freezes_writes()) {
-    write_.append(data);
-    data = {};
-  }
-  const WriteQueue::Sent sent = write_.send(*transport_, data);
-  if (sent.failed) {
-    fail("write", sent.error);
+  const Transfer sent = write_.send(*transport_, data);
+  if (sent.outcome == Transfer::Outcome::failed) {
+    fail("write", sent.error());
     return;
   }
   if (write_.blocked()) {
-    write_.append(data.substr(sent.of_data));
-    listen(writable_, IOLoop::WRITE);
+    plain_ = false;
+    listen_for_output();
     return;
   }
   if (writable_) {

@@ -4,37 +4,64 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
 #include <sys/uio.h>
 
 #include "waterspout/address.h"
+#include "waterspout/ssl.h"
 
 namespace waterspout {
 
-/// What one attempt came to.
-struct Transfer {
-  enum class Outcome {
+/// What one attempt came to. Small enough for two registers: most are asked for
+/// their bytes alone.
+class Transfer {
+ public:
+  enum class Outcome : std::uint8_t {
     done,         ///< `bytes` were moved, at least one
     would_block,  ///< try again when the descriptor is ready
     end,          ///< the peer has closed its side in order
-    failed,       ///< for `error`; the transport is good for close() only
+    failed,       ///< for error(); the transport is good for close() only
   };
 
-  Outcome outcome = Outcome::would_block;
+  Transfer() noexcept = default;
+  Transfer(Outcome its_outcome, std::size_t its_bytes = 0) noexcept  // NOLINT
+      : bytes(its_bytes), outcome(its_outcome) {}
+
+  /// Failed. Requires: `error` is of the generic category or ssl_category().
+  static Transfer failure(std::error_code error) noexcept {
+    Transfer failed(Outcome::failed);
+    failed.error_ = error.value();
+    failed.of_tls_ = error.category() == ssl_category();
+    return failed;
+  }
+
+  [[nodiscard]] std::error_code error() const noexcept {
+    return {error_, of_tls_ ? ssl_category() : std::generic_category()};
+  }
+
   std::size_t bytes = 0;
-  std::error_code error = {};
+
+ private:
+  int error_ = 0;
+  bool of_tls_ = false;
+
+ public:
+  Outcome outcome = Outcome::would_block;
 };
 
 /// Moves bytes without ever waiting; owns its descriptor. Attempts interrupted
 /// by a signal are repeated inside.
 class Transport {
  public:
-  Transport() = default;
+  explicit Transport(bool freezes_writes = false) noexcept
+      : freezes_writes_(freezes_writes) {}
   Transport(const Transport&) = delete;
   Transport& operator=(const Transport&) = delete;
   virtual ~Transport() = default;
@@ -45,6 +72,9 @@ class Transport {
 
   /// Writes from the pieces in order, as much as is taken at once.
   virtual Transfer write(std::span<const iovec> pieces) noexcept = 0;
+
+  /// The same of one piece.
+  virtual Transfer write(std::string_view piece) noexcept = 0;
 
   // What a transport has that does more than move bytes. A plain one has none
   // of it.
@@ -75,7 +105,7 @@ class Transport {
   /// True if a write that would block must be repeated with the same bytes, at
   /// the same address and of the same length, as TLS wants it. The stream then
   /// writes one piece at a time and freezes it until it is taken.
-  [[nodiscard]] virtual bool freezes_writes() const noexcept { return false; }
+  [[nodiscard]] bool freezes_writes() const noexcept { return freezes_writes_; }
 
   /// Begins to connect: done, would_block (ready for writing when it is
   /// decided; then connect_result tells), or failed.
@@ -95,6 +125,7 @@ class Transport {
   bool holds_output_ = false;
 
  private:
+  const bool freezes_writes_;
   std::shared_ptr<void> companion_;  // let go of after the derived class's fd
 };
 

@@ -18,6 +18,7 @@ constexpr std::size_t kFrozenPiece = 16384;
 WriteQueue::WriteQueue(WriteQueue&& other) noexcept
     : unsent_(std::move(other.unsent_)),
       completions_(other.completions_),
+      written_(std::exchange(other.written_, other.sent_)),
       sent_(other.sent_),
       reported_(other.reported_),
       held_(std::exchange(other.held_, 0)),
@@ -25,46 +26,78 @@ WriteQueue::WriteQueue(WriteQueue&& other) noexcept
       blocked_(other.blocked_),
       ended_(other.ended_) {}
 
-WriteQueue::Sent WriteQueue::send(Transport& transport, std::string_view data) {
+// What was gathered in the input cannot grow there.
+void WriteQueue::gather_copy(std::string_view data, Scratch& scratch) {
+  char* const output = scratch.output().data();
+  if (gathered_.data() != output) {
+    std::copy(gathered_.begin(), gathered_.end(), output);
+  }
+  std::copy(data.begin(), data.end(), output + gathered_.size());
+  gathered_ = {output, gathered_.size() + data.size()};
+}
+
+Transfer WriteQueue::send(Transport& transport, std::string_view data) {
+  written_ += data.size();
   if (transport.freezes_writes()) {
+    keep(data);
     return send_frozen(transport);
   }
-  const std::size_t given = data.size();
-  while (unsent_.size() + data.size() != 0) {
+  return send_plain(transport, data);
+}
+
+Transfer WriteQueue::send_plain(Transport& transport, std::string_view data) {
+  while (unsent_.size() + gathered_.size() + data.size() != 0) {
     std::size_t offered = 0;
-    const std::size_t queued = unsent_.size();
     const Transfer sent = attempt(transport, data, offered);
-    if (sent.outcome == Transfer::Outcome::failed) {
-      return {true, given - data.size(), sent.error};
-    }
-    unsent_.consume(std::min(sent.bytes, queued));
-    data.remove_prefix(sent.bytes - std::min(sent.bytes, queued));
-    sent_ += sent.bytes;
+    consume(sent.bytes, data);
     // Less than was offered: it is full, and would only say so once more.
     if (sent.bytes < offered) {
-      blocked_ = true;
-      return {false, given - data.size(), {}};
+      return kept_back(sent, data);
     }
   }
   blocked_ = false;
-  return {false, given, {}};
+  return Transfer::Outcome::done;
+}
+
+// What was not taken must outlive this event.
+Transfer WriteQueue::kept_back(Transfer sent, std::string_view data) {
+  blocked_ = true;
+  keep(data);
+  if (sent.outcome == Transfer::Outcome::done) {
+    sent.outcome = Transfer::Outcome::would_block;
+  }
+  return sent;
+}
+
+void WriteQueue::consume(std::size_t size, std::string_view& data) noexcept {
+  sent_ += size;
+  const std::size_t queued = std::min(size, unsent_.size());
+  unsent_.consume(queued);
+  const std::size_t gathered = std::min(size - queued, gathered_.size());
+  gathered_.remove_prefix(gathered);
+  data.remove_prefix(size - queued - gathered);
+}
+
+void WriteQueue::keep(std::string_view data) {
+  unsent_.append(std::exchange(gathered_, {}));
+  unsent_.append(data);
 }
 
 // One piece at a time, and the same one again until it is taken.
-WriteQueue::Sent WriteQueue::send_frozen(Transport& transport) {
-  Sent sent;
+Transfer WriteQueue::send_frozen(Transport& transport) {
   blocked_ = true;
-  if (transport.holds_output() && !flush(transport, sent)) {
-    return sent;
+  if (transport.holds_output()) {
+    const Transfer flushed = flush(transport);
+    if (flushed.outcome != Transfer::Outcome::done) {
+      return flushed;
+    }
   }
   while (!unsent_.empty()) {
     const std::string_view piece = frozen_piece();
     const iovec vector{const_cast<char*>(piece.data()), piece.size()};
     const Transfer taken = transport.write({&vector, 1});
     if (taken.outcome != Transfer::Outcome::done) {
-      sent.failed = taken.outcome == Transfer::Outcome::failed;
-      sent.error = taken.error;
-      return sent;
+      return taken;
     }
     frozen_ = 0;
     unsent_.consume(taken.bytes);
@@ -73,33 +106,33 @@ WriteQueue::Sent WriteQueue::send_frozen(Transport& transport) {
       sent_ += std::exchange(held_, 0);
     }
   }
-  blocked_ = !flush(transport, sent);
-  return sent;
+  const Transfer flushed = flush(transport);
+  blocked_ = flushed.outcome != Transfer::Outcome::done;
+  return flushed;
 }
 
-// True once the kernel has all that was taken.
-bool WriteQueue::flush(Transport& transport, Sent& sent) noexcept {
+// Done once the kernel has all that was taken.
+Transfer WriteQueue::flush(Transport& transport) noexcept {
   const Transfer flushed = transport.flush();
   if (flushed.outcome == Transfer::Outcome::done) {
     sent_ += std::exchange(held_, 0);
-    return true;
   }
-  sent.failed = flushed.outcome == Transfer::Outcome::failed;
-  sent.error = flushed.error;
-  return false;
+  return flushed;
 }
 
 Transfer WriteQueue::attempt(Transport& transport, std::string_view data,
                              std::size_t& offered) noexcept {
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): gather fills it
   std::array<iovec, kPieces> pieces;
-  std::size_t count = unsent_.gather({pieces.data(), kPieces - 1});
+  std::size_t count = unsent_.gather({pieces.data(), kPieces - 2});
   for (std::size_t i = 0; i < count; ++i) {
     offered += pieces[i].iov_len;
   }
-  if (!data.empty() && offered == unsent_.size()) {
-    pieces[count++] = {const_cast<char*>(data.data()), data.size()};
-    offered += data.size();
+  for (const std::string_view more : {gathered_, data}) {
+    if (!more.empty() && offered >= unsent_.size()) {
+      pieces[count++] = {const_cast<char*>(more.data()), more.size()};
+      offered += more.size();
+    }
   }
   return transport.write({pieces.data(), count});
 }
@@ -114,26 +147,6 @@ std::string_view WriteQueue::frozen_piece() {
   return unsent_.front().substr(0, frozen_);
 }
 
-void WriteQueue::add_completion(BaseIOStream::WriteCallback callback) {
-  callback.set_operation("write");
-  Completion* const added = completions_.take(std::move(callback), written());
-  (last_ != nullptr ? last_->next : first_) = added;
-  last_ = added;
-}
-
-bool WriteQueue::has_done(bool gathering) const noexcept {
-  return first_ != nullptr &&
-         first_->position <= (gathering ? written() : sent_);
-}
-
-BaseIOStream::WriteCallback WriteQueue::take_done() noexcept {
-  Completion* const done = first_;
-  first_ = done->next;
-  last_ = first_ != nullptr ? last_ : nullptr;
-  reported_ = done->position;
-  return completions_.give_back(done);
-}
-
 std::size_t WriteQueue::reported_unsent() const noexcept {
   return reported_ > sent_ ? static_cast<std::size_t>(reported_ - sent_) : 0;
 }
@@ -142,6 +155,7 @@ WriteQueue WriteQueue::take_reported() noexcept {
   const std::size_t reported = reported_unsent();
   const std::size_t queued = reported - std::min(held_, reported);
   unsent_.truncate(std::max(queued, frozen_));
+  written_ = sent_ + held_ + unsent_.size();
   return std::move(*this);
 }
 
@@ -165,13 +179,15 @@ void WriteQueue::drop_completions() noexcept {
 void WriteQueue::destroy(Completion* first) noexcept {
   while (first != nullptr) {
     Completion* const next = first->next;
-    const auto dying = completions_.give_back(first);
+    const CompletionPool::Owner dying(completions_, first);
     first = next;
   }
 }
 
 void WriteQueue::clear() noexcept {
   unsent_.clear();
+  gathered_ = {};
+  written_ = sent_;
   frozen_ = 0;
   held_ = 0;
 }

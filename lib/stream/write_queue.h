@@ -6,11 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 #include "waterspout/iostream.h"
 
 #include "base/chunk_deque.h"
 #include "loop/completion_pool.h"
+#include "loop/scratch.h"
 #include "stream/transport.h"
 
 namespace waterspout {
@@ -29,7 +31,7 @@ class WriteQueue {
   ~WriteQueue() { drop_completions(); }
 
   /// Takes the bytes over, and what is frozen stays as it is; the callbacks
-  /// stay behind.
+  /// stay behind. Requires: nothing is gathered.
   WriteQueue(WriteQueue&& other) noexcept;
 
   WriteQueue(const WriteQueue&) = delete;
@@ -37,22 +39,51 @@ class WriteQueue {
 
   /// Bytes that the kernel has not taken.
   [[nodiscard]] std::size_t size() const noexcept {
-    return held_ + unsent_.size();
+    return static_cast<std::size_t>(written_ - sent_);
   }
 
-  void append(std::string_view data) { unsent_.append(data); }
+  /// Requires: nothing is gathered.
+  void append(std::string_view data) {
+    unsent_.append(data);
+    written_ += data.size();
+  }
 
-  /// How sending went.
-  struct Sent {
-    bool failed = false;
-    std::size_t of_data = 0;  ///< bytes of `data` that were taken
-    std::error_code error;
-  };
+  /// As append(), for bytes that send() will be called for before the loop
+  /// handles another event or receives more: they are kept in `scratch`, and
+  /// where they lie in its input already, they stay there.
+  /// Requires: no more than Scratch::kOutputSize bytes are gathered by it.
+  void gather(std::string_view data, Scratch& scratch) {
+    if (scratch.holds_input(data) &&
+        (gathered_.empty() || gathered_.end() == data.begin())) {
+      gathered_ = {data.data() - gathered_.size(),
+                   gathered_.size() + data.size()};
+    } else {
+      gather_copy(data, scratch);
+    }
+    written_ += data.size();
+  }
 
-  /// Sends what is queued and then `data`, which is not queued, until all is
+  /// Sends what is queued, what is gathered and then `data`, until all is
   /// taken, the transport would block (blocked() from then on), or it fails.
-  /// `data` must be empty for a transport that freezes writes.
-  Sent send(Transport& transport, std::string_view data = {});
+  /// What is not taken is queued; nothing is gathered any more. The outcome is
+  /// done (of all), would_block or failed.
+  Transfer send(Transport& transport, std::string_view data = {});
+
+  [[nodiscard]] bool gathers() const noexcept { return !gathered_.empty(); }
+
+  /// What most events come to: sends what is gathered, where nothing is queued
+  /// before it. False, and nothing was done, where that is not all there is to
+  /// do: then send() is to be called.
+  /// Requires: the transport does not freeze writes; not blocked().
+  bool send_gathered(Transport& transport) {
+    if (!unsent_.empty()) {
+      return false;
+    }
+    const Transfer sent = transport.write(gathered_);
+    sent_ += sent.bytes;
+    gathered_.remove_prefix(sent.bytes);
+    return gathered_.empty();
+  }
 
   /// True from an attempt that was not taken whole to one that was.
   [[nodiscard]] bool blocked() const noexcept { return blocked_; }
@@ -62,15 +93,28 @@ class WriteQueue {
   [[nodiscard]] bool ended() const noexcept { return ended_; }
 
   /// `callback` is to be told when all that was written so far is done.
-  void add_completion(BaseIOStream::WriteCallback callback);
+  void add_completion(BaseIOStream::WriteCallback&& callback) {
+    callback.set_operation("write");
+    Completion* const added = completions_.take(std::move(callback), written_);
+    (last_ != nullptr ? last_->next : first_) = added;
+    last_ = added;
+  }
 
   /// Whether the oldest callback's write is done. `gathering`: bytes in the
   /// queue count as done, since they leave at the end of this event.
-  [[nodiscard]] bool has_done(bool gathering) const noexcept;
+  [[nodiscard]] bool has_done(bool gathering) const noexcept {
+    return first_ != nullptr && (gathering || first_->position <= sent_);
+  }
 
   /// The oldest callback, taken out; its write is reported from now on.
   /// Requires: there is one.
-  BaseIOStream::WriteCallback take_done() noexcept;
+  [[nodiscard]] CompletionPool::Owner take_done() noexcept {
+    Completion* const done = first_;
+    first_ = done->next;
+    last_ = first_ != nullptr ? last_ : nullptr;
+    reported_ = done->position;
+    return CompletionPool::Owner(completions_, done);
+  }
 
   [[nodiscard]] bool has_completions() const noexcept {
     return first_ != nullptr;
@@ -80,7 +124,7 @@ class WriteQueue {
   [[nodiscard]] std::size_t reported_unsent() const noexcept;
 
   /// Drops what no callback was told of, but for what is frozen; the rest comes
-  /// back. The callbacks stay.
+  /// back. The callbacks stay. Requires: nothing is gathered.
   [[nodiscard]] WriteQueue take_reported() noexcept;
 
   /// Destroys the callbacks of writes that the kernel has not taken.
@@ -90,20 +134,24 @@ class WriteQueue {
   void clear() noexcept;
 
  private:
-  Sent send_frozen(Transport& transport);
-  bool flush(Transport& transport, Sent& sent) noexcept;
+  void gather_copy(std::string_view data, Scratch& scratch);
+  Transfer send_plain(Transport& transport, std::string_view data);
+  Transfer send_frozen(Transport& transport);
+  Transfer flush(Transport& transport) noexcept;
   [[nodiscard]] std::string_view frozen_piece();
   Transfer attempt(Transport& transport, std::string_view data,
                    std::size_t& offered) noexcept;
+  void consume(std::size_t size, std::string_view& data) noexcept;
+  Transfer kept_back(Transfer sent, std::string_view data);
+  void keep(std::string_view data);
   void destroy(Completion* first) noexcept;
-  [[nodiscard]] std::uint64_t written() const noexcept {
-    return sent_ + size();
-  }
 
   ChunkDeque unsent_;
+  std::string_view gathered_;  // behind unsent_, in a Scratch
   CompletionPool& completions_;
   Completion* first_ = nullptr;
   Completion* last_ = nullptr;
+  std::uint64_t written_ = 0;   // position behind the last byte
   std::uint64_t sent_ = 0;      // position behind the last byte taken
   std::uint64_t reported_ = 0;  // position behind the last byte reported
   std::size_t held_ = 0;        // bytes that the transport holds back

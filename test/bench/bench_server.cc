@@ -33,37 +33,50 @@ using waterspout::IOStream;
 using waterspout::TCPServer;
 
 using StreamPointer = std::shared_ptr<IOStream>;
-using Serve = void (*)(const StreamPointer& stream);
+using Serve = void (*)(StreamPointer stream);
 
 constexpr std::size_t kMessageSize = 65536;
 
-// Sends every line back; the next read is chained on the write's callback.
-void echo_line(const StreamPointer& stream) {
-  stream->read_until("\n", [stream](std::string_view line) {
-    stream->write(line, [stream] { echo_line(stream); });
-  });
+// Sends every line back; the next read is chained on the write's callback. The
+// stream is handed on from callback to callback.
+void echo_line(StreamPointer stream) {
+  IOStream& from = *stream;
+  from.read_until("\n",
+                  [stream = std::move(stream)](std::string_view line) mutable {
+                    IOStream& to = *stream;
+                    to.write(line, [stream = std::move(stream)]() mutable {
+                      echo_line(std::move(stream));
+                    });
+                  });
 }
 
 // The same, and the next read is asked for right after the write.
-void echo_line_at_once(const StreamPointer& stream) {
-  stream->read_until("\n", [stream](std::string_view line) {
-    stream->write(line);
-    echo_line_at_once(stream);
+void echo_line_at_once(StreamPointer stream) {
+  IOStream& from = *stream;
+  from.read_until("\n",
+                  [stream = std::move(stream)](std::string_view line) mutable {
+                    stream->write(line);
+                    echo_line_at_once(std::move(stream));
+                  });
+}
+
+void echo_message(StreamPointer stream) {
+  IOStream& from = *stream;
+  from.read_bytes(kMessageSize, [stream = std::move(stream)](
+                                    std::string_view message) mutable {
+    IOStream& to = *stream;
+    to.write(message, [stream = std::move(stream)]() mutable {
+      echo_message(std::move(stream));
+    });
   });
 }
 
-void echo_message(const StreamPointer& stream) {
-  stream->read_bytes(kMessageSize, [stream](std::string_view message) {
-    stream->write(message, [stream] { echo_message(stream); });
-  });
-}
-
-void read_to_the_end(const StreamPointer& stream) {
+void read_to_the_end(StreamPointer stream) {
   stream->read_until_close({.streaming_callback = [](std::string_view) {}},
                            [](std::string_view) {});
 }
 
-void send_bytes(const StreamPointer& stream, std::size_t left) {
+void send_bytes(StreamPointer stream, std::size_t left) {
   static const std::string piece(kMessageSize, 'x');
   if (left == 0) {
     read_to_the_end(stream);
@@ -75,7 +88,7 @@ void send_bytes(const StreamPointer& stream, std::size_t left) {
 }
 
 // Reads one line, a number, and sends as many bytes.
-void send_what_is_asked(const StreamPointer& stream) {
+void send_what_is_asked(StreamPointer stream) {
   stream->read_until("\n", [stream](std::string_view line) {
     std::size_t count = 0;
     std::from_chars(line.data(), line.data() + line.size(), count);
@@ -83,16 +96,21 @@ void send_what_is_asked(const StreamPointer& stream) {
   });
 }
 
-void answer_request(const StreamPointer& stream) {
-  stream->read_until("\r\n\r\n", [stream](std::string_view) {
-    stream->write(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
-        "Content-Length: 12\r\n\r\nHello, world",
-        [stream] { answer_request(stream); });
-  });
+void answer_request(StreamPointer stream) {
+  IOStream& from = *stream;
+  from.read_until("\r\n\r\n",
+                  [stream = std::move(stream)](std::string_view) mutable {
+                    IOStream& to = *stream;
+                    to.write(
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+                        "Content-Length: 12\r\n\r\nHello, world",
+                        [stream = std::move(stream)]() mutable {
+                          answer_request(std::move(stream));
+                        });
+                  });
 }
 
-void echo_one_line(const StreamPointer& stream) {
+void echo_one_line(StreamPointer stream) {
   stream->read_until("\n", [stream](std::string_view line) {
     stream->write(line);
     stream->close_after_writing();
@@ -117,7 +135,7 @@ class BenchServer final : public TCPServer {
  protected:
   void handle_stream(StreamPointer stream,
                      const waterspout::Address& /*address*/) override {
-    serve_(stream);
+    serve_(std::move(stream));
   }
 
  private:

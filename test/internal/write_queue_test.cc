@@ -1,5 +1,7 @@
 #include "stream/write_queue.h"
 
+#include <algorithm>
+#include <cstring>
 #include <deque>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@ namespace {
 using waterspout::Address;
 using waterspout::ChunkPool;
 using waterspout::CompletionPool;
+using waterspout::Scratch;
 using waterspout::Transfer;
 using waterspout::Transport;
 using waterspout::WriteQueue;
@@ -25,16 +28,16 @@ class ScriptedTransport final : public Transport {
     bool operator==(const Attempt&) const = default;
   };
 
-  explicit ScriptedTransport(bool freezes) : freezes_(freezes) {}
+  explicit ScriptedTransport(bool freezes) : Transport(freezes) {}
 
   [[nodiscard]] int fd() const noexcept override { return -1; }
   Transfer read(std::span<char>) noexcept override { return {}; }
   Transfer connect(const Address&) noexcept override { return {}; }
   std::error_code connect_result() noexcept override { return {}; }
-  [[nodiscard]] bool freezes_writes() const noexcept override {
-    return freezes_;
+  Transfer write(std::string_view piece) noexcept override {
+    const iovec vector{const_cast<char*>(piece.data()), piece.size()};
+    return write(std::span(&vector, 1));
   }
-
   Transfer write(std::span<const iovec> pieces) noexcept override {
     Attempt attempt{pieces[0].iov_base, {}};
     for (const iovec& piece : pieces) {
@@ -51,15 +54,12 @@ class ScriptedTransport final : public Transport {
     if (taken == 0) {
       return {};
     }
-    return {Transfer::Outcome::done, taken, {}};
+    return {Transfer::Outcome::done, taken};
   }
 
   std::deque<std::size_t> script;
   std::vector<Attempt> attempts;
   std::string output;
-
- private:
-  const bool freezes_;
 };
 
 struct Queue {
@@ -136,18 +136,82 @@ TEST_CASE(
 
 TEST_CASE(
     "data that was not queued goes out behind the queue, and the rest of "
-    "it is told") {
+    "it is queued") {
   Queue state;
   ScriptedTransport transport(false);
   transport.script = {6};
 
   state.queue.append("abcd");
-  const WriteQueue::Sent sent = state.queue.send(transport, "efgh");
+  const Transfer sent = state.queue.send(transport, "efgh");
 
   CHECK(transport.output == "abcdef");
-  CHECK(sent.of_data == 2);
-  CHECK(state.queue.size() == 0);
+  CHECK(sent.outcome == Transfer::Outcome::would_block);
+  CHECK(state.queue.size() == 2);
   CHECK(state.queue.blocked());
+  state.queue.send(transport);
+  CHECK(transport.output == "abcdefgh");
+}
+
+TEST_CASE("gathered bytes go out between the queue and the data, in order") {
+  Queue state;
+  Scratch scratch;
+  ScriptedTransport transport(false);
+  transport.script = {5, 3};
+
+  state.queue.append("abc");
+  state.queue.gather("de", scratch);
+  state.queue.gather("fg", scratch);
+  state.queue.send(transport, "hij");
+  CHECK(state.queue.size() == 5);
+  std::fill(scratch.output().begin(), scratch.output().end(), '?');
+  while (state.queue.blocked()) {
+    state.queue.send(transport);
+  }
+
+  CHECK(transport.output == "abcdefghij");
+  CHECK(state.queue.size() == 0);
+}
+
+TEST_CASE(
+    "gathered bytes that follow each other in the input are sent from there, "
+    "others from a copy") {
+  Queue state;
+  Scratch scratch;
+  ScriptedTransport transport(false);
+  char* const input = scratch.input().data();
+  std::memcpy(input, "one two three", 13);
+
+  state.queue.gather({input, 4}, scratch);
+  state.queue.gather({input + 4, 4}, scratch);
+  state.queue.send(transport);
+  CHECK(transport.attempts.back() ==
+        ScriptedTransport::Attempt{input, "one two "});
+
+  state.queue.gather({input, 4}, scratch);
+  state.queue.gather({input + 8, 5}, scratch);
+  state.queue.send(transport);
+  CHECK(transport.attempts.back().bytes == "one three");
+  CHECK(transport.attempts.back().address == scratch.output().data());
+}
+
+TEST_CASE("gathered bytes that are not taken outlive the scratch memory") {
+  for (const bool freezes : {false, true}) {
+    CAPTURE(freezes);
+    Queue state;
+    Scratch scratch;
+    ScriptedTransport transport(freezes);
+    transport.script = {0};
+    char* const input = scratch.input().data();
+    std::memcpy(input, "abcd", 4);
+
+    state.queue.gather({input, 4}, scratch);
+    state.queue.send(transport);
+    CHECK(state.queue.blocked());
+    std::memcpy(input, "????", 4);
+    state.queue.send(transport);
+
+    CHECK(transport.output == "abcd");
+  }
 }
 
 TEST_CASE("more chunks than one gathering write takes go out in order") {
@@ -182,14 +246,14 @@ TEST_CASE("completions come in order, each when its own bytes are taken") {
 
   state.queue.send(transport);
   while (state.queue.has_done(false)) {
-    state.queue.take_done()();
+    state.queue.take_done().callback()();
   }
   CHECK(told == "1");
 
   state.queue.send(transport);  // blocked
   state.queue.send(transport);
   while (state.queue.has_done(false)) {
-    state.queue.take_done()();
+    state.queue.take_done().callback()();
   }
   CHECK(told == "12");
 }
@@ -204,7 +268,7 @@ TEST_CASE("what was reported and not sent can be taken out, without the rest") {
   state.queue.append("def");
   state.queue.add_completion([] {});
   REQUIRE(state.queue.has_done(true));
-  CHECK(state.queue.take_done());
+  CHECK(state.queue.take_done().callback());
   state.queue.send(transport);
 
   CHECK(state.queue.reported_unsent() == 2);
@@ -229,7 +293,7 @@ TEST_CASE(
   state.queue.send(transport);
   state.queue.drop_unsent_completions();
   while (state.queue.has_done(true)) {
-    state.queue.take_done()();
+    state.queue.take_done().callback()();
   }
 
   CHECK(told == "1");

@@ -1,0 +1,48 @@
+// Scratch: the memory in which a loop receives input and gathers output while
+// it handles one event. All streams of a loop share it, so that an idle one
+// owns none.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace waterspout {
+
+/// Two buffers, made when they are first wanted. What lies in them is good
+/// until the next event is handled.
+class Scratch {
+ public:
+  static constexpr std::size_t kInputSize = std::size_t{64} * 1024;
+  static constexpr std::size_t kOutputSize = std::size_t{64} * 1024;
+
+  /// Errors: throws std::bad_alloc.
+  [[nodiscard]] std::span<char> input() {
+    if (!input_) [[unlikely]] {
+      input_ = std::make_unique_for_overwrite<char[]>(kInputSize);
+    }
+    return {input_.get(), kInputSize};
+  }
+  [[nodiscard]] std::span<char> output() {
+    if (!output_) [[unlikely]] {
+      output_ = std::make_unique_for_overwrite<char[]>(kOutputSize);
+    }
+    return {output_.get(), kOutputSize};
+  }
+
+  /// True if `data`, which is not empty, lies in the input.
+  [[nodiscard]] bool holds_input(std::string_view data) const noexcept {
+    const auto offset = reinterpret_cast<std::uintptr_t>(data.data()) -
+                        reinterpret_cast<std::uintptr_t>(input_.get());
+    return offset < kInputSize;
+  }
+
+ private:
+  std::unique_ptr<char[]> input_;
+  std::unique_ptr<char[]> output_;
+};
+
+}  // namespace waterspout

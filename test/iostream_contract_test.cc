@@ -313,7 +313,7 @@ TEST_CASE(
   const std::vector<IOStream::Options> wrong = {
       {.max_buffer_size = 0},
       {.read_chunk_size = 0},
-      {.read_chunk_size = 65537},
+      {.read_chunk_size = 131073},
   };
   for (const IOStream::Options& options : wrong) {
     CAPTURE(options.max_buffer_size);
@@ -324,7 +324,7 @@ TEST_CASE(
     CHECK_FALSE(is_open(fd));  // it owns fd, also if it throws
   }
   CHECK_NOTHROW(IOStream::create(loop, {.read_chunk_size = 1}));
-  CHECK_NOTHROW(IOStream::create(loop, {.read_chunk_size = 65536}));
+  CHECK_NOTHROW(IOStream::create(loop, {.read_chunk_size = 131072}));
 }
 
 TEST_CASE("A read_chunk_size past half of max_buffer_size is cut to that") {

@@ -61,6 +61,9 @@ std::error_code errno_code(int error) {
   return {error, std::generic_category()};
 }
 
+// What is asked of the kernel at once.
+constexpr std::size_t kChunk = IOStream::Options().read_chunk_size;
+
 }  // namespace
 
 TEST_SUITE_BEGIN("iostream_kernel");
@@ -222,13 +225,13 @@ TEST_CASE("A peer that does not stop sending is slowed while nobody reads") {
   t.stream.read_bytes(1, [](std::string_view) {});
   send_all_it_takes();
   const std::size_t taken = t.kernel.counts().received_bytes;
-  CHECK(taken <= 2 * 65536);
+  CHECK(taken <= 2 * kChunk);
   CHECK(sent < flood.size());  // the peer waits
 
   t.stream.read_bytes(taken - 1, [](std::string_view) {});
   send_all_it_takes();
-  CHECK(t.kernel.counts().received_bytes <= taken + 2 * 65536);
-  CHECK(t.stream.unread_bytes() <= 2 * 65536);
+  CHECK(t.kernel.counts().received_bytes <= taken + 2 * kChunk);
+  CHECK(t.stream.unread_bytes() <= 2 * kChunk);
 }
 
 TEST_CASE("Many small reads take from the kernel no more than they need") {
@@ -254,7 +257,7 @@ TEST_CASE(
   t.stream.read_bytes(data.size(), [&](std::string_view d) { got = d; });
   t.loop.settle();
   CHECK(got == data);
-  CHECK(t.kernel.counts().received_bytes <= data.size() + 65536);
+  CHECK(t.kernel.counts().received_bytes <= data.size() + kChunk);
 }
 
 TEST_CASE("A slow reader by parts bounds what is taken at any moment") {
@@ -267,7 +270,7 @@ TEST_CASE("A slow reader by parts bounds what is taken at any moment") {
     t.stream.read_bytes(10'000, {.partial = true},
                         [&](std::string_view part) { read += part.size(); });
     t.loop.settle();
-    CHECK(t.kernel.counts().received_bytes <= read + 65536);
+    CHECK(t.kernel.counts().received_bytes <= read + kChunk);
   }
   CHECK(read == flood.size());
 }

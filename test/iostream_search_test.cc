@@ -136,15 +136,18 @@ std::chrono::nanoseconds cost_of_long_line(std::size_t size, std::size_t chunk,
 }
 
 // Twice the bytes may cost twice the time, and half as much again for noise; a
-// search that begins anew with every piece costs four times.
+// search that begins anew with every piece costs four times. On a machine that
+// is busy with other things a comparison may fail; not all of them.
 void check_linear(std::size_t size, std::size_t chunk,
                   std::string_view delimiter = "\n") {
   CAPTURE(chunk);
-  const auto once = cost_of_long_line(size, chunk, delimiter);
-  const auto twice = cost_of_long_line(2 * size, chunk, delimiter);
-  CAPTURE(once.count());
-  CAPTURE(twice.count());
-  CHECK(twice < 3 * once);
+  bool linear = false;
+  for (int comparison = 0; comparison < 5 && !linear; ++comparison) {
+    const auto once = cost_of_long_line(size, chunk, delimiter);
+    const auto twice = cost_of_long_line(2 * size, chunk, delimiter);
+    linear = twice < 3 * once;
+  }
+  CHECK(linear);
 }
 
 }  // namespace

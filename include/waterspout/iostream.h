@@ -83,10 +83,10 @@ class WATERSPOUT_API BaseIOStream
     std::size_t max_buffer_size = std::size_t{100} * 1024 * 1024;
     /// Bound on bytes that were written and not yet taken by the kernel.
     std::size_t max_write_buffer_size = kUnlimited;
-    /// Bytes asked of the kernel at once: 1 to 65,536; cut to half of
+    /// Bytes asked of the kernel at once: 1 to 131,072; cut to half of
     /// max_buffer_size. A read_bytes that misses 16 KiB or more asks for up to
     /// 1 MiB of them.
-    std::size_t read_chunk_size = 65536;
+    std::size_t read_chunk_size = 131072;
     /// The end of the peer's side does not close the stream: writing goes on.
     /// See set_read_end_callback and shutdown_write.
     bool half_close = false;
@@ -289,14 +289,14 @@ class WATERSPOUT_API BaseIOStream
   [[nodiscard]] IOLoop& loop() const;
 
  protected:
-  explicit BaseIOStream(std::unique_ptr<detail::StreamCore> core) noexcept;
+  explicit BaseIOStream(detail::StreamCore& core) noexcept : core_(core) {}
 
-  [[nodiscard]] detail::StreamCore& core() const noexcept { return *core_; }
+  [[nodiscard]] detail::StreamCore& core() const noexcept { return core_; }
 
  private:
   friend class detail::StreamCore;
 
-  std::unique_ptr<detail::StreamCore> core_;
+  detail::StreamCore& core_;
 };
 
 /// A stream on a TCP or Unix domain socket.
@@ -381,7 +381,7 @@ class WATERSPOUT_API IOStream : public BaseIOStream {
   [[nodiscard]] Address peer_address() const;
 
  protected:
-  explicit IOStream(std::unique_ptr<detail::StreamCore> core) noexcept;
+  explicit IOStream(detail::StreamCore& core) noexcept : BaseIOStream(core) {}
 };
 
 }  // namespace waterspout

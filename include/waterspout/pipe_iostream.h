@@ -50,7 +50,8 @@ class WATERSPOUT_API PipeIOStream : public BaseIOStream {
                                               Options options = {});
 
  protected:
-  explicit PipeIOStream(std::unique_ptr<detail::StreamCore> core) noexcept;
+  explicit PipeIOStream(detail::StreamCore& core) noexcept
+      : BaseIOStream(core) {}
 };
 
 }  // namespace waterspout

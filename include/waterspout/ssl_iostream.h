@@ -106,7 +106,7 @@ class WATERSPOUT_API SSLIOStream : public IOStream {
   [[nodiscard]] bool session_reused() const;
 
  protected:
-  explicit SSLIOStream(std::unique_ptr<detail::StreamCore> core) noexcept;
+  explicit SSLIOStream(detail::StreamCore& core) noexcept : IOStream(core) {}
 
  private:
   [[nodiscard]] const TLSSession* session() const noexcept;

@@ -6,12 +6,17 @@
 #include <new>
 
 namespace waterspout {
+namespace {
+
+constexpr auto kAlignment = std::align_val_t(alignof(Chunk));
+
+}  // namespace
 
 ChunkPool::~ChunkPool() {
   for (Chunk* chunk : free_) {
     while (chunk != nullptr) {
       Chunk* const next = chunk->next;
-      ::operator delete(chunk);
+      ::operator delete(chunk, kAlignment);
       chunk = next;
     }
   }
@@ -39,7 +44,7 @@ Chunk* ChunkPool::take(std::size_t size) {
       return chunk;
     }
   }
-  auto* const chunk = new (::operator new(block_size)) Chunk();
+  auto* const chunk = new (::operator new(block_size, kAlignment)) Chunk();
   chunk->capacity = block_size - sizeof(Chunk);
   return chunk;
 }
@@ -48,7 +53,7 @@ void ChunkPool::give_back(Chunk* chunk) noexcept {
   const std::size_t block_size = chunk->capacity + sizeof(Chunk);
   const std::size_t size_class = class_of(block_size);
   if (size_class >= kClasses || kept_ + block_size > kKeptBytes) {
-    ::operator delete(chunk);
+    ::operator delete(chunk, kAlignment);
     return;
   }
   chunk->begin = 0;

@@ -14,9 +14,10 @@ namespace waterspout {
 ///
 ///   [ consumed | filled: begin to end | spare, up to capacity ]
 ///
+/// It begins at a cache line, where the kernel copies to and from it faster.
 /// Its memory never moves: what was appended stays at its address until it is
 /// consumed or merged, which a frozen write relies on.
-struct Chunk {
+struct alignas(64) Chunk {
   Chunk* previous = nullptr;
   Chunk* next = nullptr;
   std::size_t begin = 0;

@@ -24,11 +24,9 @@ struct TCPServerState;
 struct ConnectionHook : ListHook {};
 
 /// Lives as long as the descriptor of one connection is open.
-struct ServedConnection : public ConnectionHook {
+struct ServedConnection final : public ConnectionHook, public Companion {
   explicit ServedConnection(std::shared_ptr<TCPServerState> of) noexcept;
-  ~ServedConnection();
-  ServedConnection(const ServedConnection&) = delete;
-  ServedConnection& operator=(const ServedConnection&) = delete;
+  ~ServedConnection() override;
 
   const std::shared_ptr<TCPServerState> server;
   std::weak_ptr<IOStream> stream;
@@ -67,8 +65,7 @@ struct TCPServerState final
   void listen(Socket socket);
   void stop() noexcept;
   std::shared_ptr<IOStream> make_stream(
-      Socket connection,
-      const std::shared_ptr<ServedConnection>& companion) const;
+      Socket connection, std::unique_ptr<Companion> companion) const;
   void accepted(Socket connection, const Address& address);
   template <class Hook>
   void guard(IOStream& stream, const Address& address, Hook hook) const;
@@ -174,24 +171,24 @@ void TCPServerState::guard(IOStream& stream, const Address& address,
 }
 
 std::shared_ptr<IOStream> TCPServerState::make_stream(
-    Socket connection,
-    const std::shared_ptr<ServedConnection>& companion) const {
+    Socket connection, std::unique_ptr<Companion> companion) const {
   UniqueFd fd(connection.release());
   if (!options.ssl) {
-    return adopt_accepted(*loop, std::move(fd), options.stream, companion);
+    return adopt_accepted(*loop, std::move(fd), options.stream,
+                          std::move(companion));
   }
   SSLStreamOptions tls;
   tls.handshake_timeout = options.handshake_timeout;
   return adopt_accepted_tls(*loop, std::move(fd), {*options.ssl, tls},
-                            options.stream, companion);
+                            options.stream, std::move(companion));
 }
 
 void TCPServerState::accepted(Socket connection, const Address& address) {
-  auto companion = std::make_shared<ServedConnection>(shared_from_this());
+  auto companion = std::make_unique<ServedConnection>(shared_from_this());
+  ServedConnection& served = *companion;  // its stream holds it
   const std::shared_ptr<IOStream> stream =
-      make_stream(std::move(connection), companion);
-  companion->stream = stream;
-  companion.reset();  // its stream holds it
+      make_stream(std::move(connection), std::move(companion));
+  served.stream = stream;
   if (open >= options.max_connections) {
     for (Listener& listener : listeners) {
       listener.handler.pause();

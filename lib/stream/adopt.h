@@ -18,7 +18,7 @@ namespace waterspout {
 /// Errors: throws as IOStream::create.
 [[nodiscard]] std::shared_ptr<IOStream> adopt_accepted(
     IOLoop& loop, UniqueFd fd, IOStream::Options options,
-    std::shared_ptr<void> companion);
+    std::unique_ptr<Companion> companion);
 
 /// What TLS needs to know for one connection. Refers to both.
 struct Protection {
@@ -30,7 +30,7 @@ struct Protection {
 /// Errors: throws as SSLIOStream::create.
 [[nodiscard]] std::shared_ptr<SSLIOStream> adopt_accepted_tls(
     IOLoop& loop, UniqueFd fd, const Protection& protection,
-    IOStream::Options options, std::shared_ptr<void> companion);
+    IOStream::Options options, std::unique_ptr<Companion> companion);
 
 /// The same for a client that tells by itself of a handshake that fails: the
 /// stream logs nothing of it.

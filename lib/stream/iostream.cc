@@ -4,6 +4,7 @@
 
 #include "loop/handover.h"
 #include "stream/adopt.h"
+#include "stream/owned_stream.h"
 #include "stream/socket_transport.h"
 #include "stream/stream_core.h"
 
@@ -11,13 +12,6 @@ namespace waterspout {
 namespace {
 
 using Start = detail::StreamCore::Start;
-
-/// What the constructor's protection would keep from std::make_shared.
-class OwnedStream final : public IOStream {
- public:
-  explicit OwnedStream(std::unique_ptr<detail::StreamCore> core) noexcept
-      : IOStream(std::move(core)) {}
-};
 
 Address name_or_none(int fd, Address (*name_of)(int)) {
   try {
@@ -29,33 +23,27 @@ Address name_or_none(int fd, Address (*name_of)(int)) {
 
 }  // namespace
 
-IOStream::IOStream(std::unique_ptr<detail::StreamCore> core) noexcept
-    : BaseIOStream(std::move(core)) {}
-
 std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, Options options) {
-  auto core = std::make_unique<detail::StreamCore>(
+  return std::make_shared<OwnedStream<IOStream>>(
       loop.core(), std::make_unique<SocketTransport>(), Start::unconnected,
       options);
-  return std::make_shared<OwnedStream>(std::move(core));
 }
 
 std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, int fd,
                                            Options options) {
   AdoptedSocket adopted = adopt_socket(fd);
   const Start start = adopted.connected ? Start::open : Start::unconnected;
-  auto core = std::make_unique<detail::StreamCore>(
+  return std::make_shared<OwnedStream<IOStream>>(
       loop.core(), std::move(adopted.transport), start, options);
-  return std::make_shared<OwnedStream>(std::move(core));
 }
 
 std::shared_ptr<IOStream> adopt_accepted(IOLoop& loop, UniqueFd fd,
                                          IOStream::Options options,
-                                         std::shared_ptr<void> companion) {
+                                         std::unique_ptr<Companion> companion) {
   auto transport = std::make_unique<SocketTransport>(std::move(fd));
   transport->keep_while_open(std::move(companion));
-  auto core = std::make_unique<detail::StreamCore>(
+  return std::make_shared<OwnedStream<IOStream>>(
       loop.core(), std::move(transport), Start::open, options);
-  return std::make_shared<OwnedStream>(std::move(core));
 }
 
 // Everything that can fail comes before the bufferevent is taken apart.

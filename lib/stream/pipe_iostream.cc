@@ -12,28 +12,21 @@
 
 #include "base/throw_errno.h"
 #include "base/unique_fd.h"
+#include "stream/owned_stream.h"
 #include "stream/pipe_adopt.h"
 #include "stream/pipe_mode.h"
 #include "stream/pipe_transport.h"
-#include "stream/stream_core.h"
 
 namespace waterspout {
 namespace {
-
-/// What the constructor's protection would keep from std::make_shared.
-class OwnedStream final : public PipeIOStream {
- public:
-  explicit OwnedStream(std::unique_ptr<detail::StreamCore> core) noexcept
-      : PipeIOStream(std::move(core)) {}
-};
 
 std::shared_ptr<PipeIOStream> make_stream(IOLoop& loop,
                                           std::unique_ptr<Transport> transport,
                                           BaseIOStream::Options options) {
   check_pipe_options(options);
-  return std::make_shared<OwnedStream>(std::make_unique<detail::StreamCore>(
+  return std::make_shared<OwnedStream<PipeIOStream>>(
       loop.core(), std::move(transport), detail::StreamCore::Start::open,
-      options));
+      options);
 }
 
 [[noreturn]] void refuse(int fd, int code, const std::string& why = {}) {
@@ -78,9 +71,6 @@ void close_on_exec(int fd) {
 }
 
 }  // namespace
-
-PipeIOStream::PipeIOStream(std::unique_ptr<detail::StreamCore> core) noexcept
-    : BaseIOStream(std::move(core)) {}
 
 std::shared_ptr<PipeIOStream> PipeIOStream::create(IOLoop& loop, int fd,
                                                    Options options) {

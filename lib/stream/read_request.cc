@@ -9,11 +9,11 @@ using Judgement = ReadRequest::Verdict::Kind;
 
 void ReadRequest::start_regex(std::string_view pattern, std::size_t max_bytes,
                               BaseIOStream::ReadCallback&& callback) {
-  if (!regex_ || regex_->pattern() != pattern) {
-    regex_ = std::make_shared<const Regex>(pattern);
+  if (!matching_ || matching_->regex.pattern() != pattern) {
+    matching_ = std::make_unique<Matching>(pattern);
   }
   max_bytes_ = max_bytes;
-  work_ = 0;
+  matching_->work = 0;
   start(Kind::regex, "read_until_regex", std::move(callback));
 }
 
@@ -79,7 +79,8 @@ ReadRequest::Verdict ReadRequest::judge_regex(std::string_view unread) {
   if (unread.empty()) {
     return {};
   }
-  const Regex::Match match = regex_->search(unread, searched_, work_);
+  const Regex::Match match =
+      matching_->regex.search(unread, searched_, matching_->work);
   switch (match.kind) {
     case Regex::Match::Kind::found:
       return judge_end(match.end);

@@ -23,7 +23,7 @@ namespace waterspout {
 /// is searched once.
 class ReadRequest {
  public:
-  enum class Kind { none, until, regex, bytes, until_close };
+  enum class Kind : std::uint8_t { none, until, regex, bytes, until_close };
 
   /// What the unread bytes mean for the read.
   struct Verdict {
@@ -102,7 +102,7 @@ class ReadRequest {
   }
 
   /// Tells this read from later ones.
-  [[nodiscard]] std::uint64_t generation() const noexcept {
+  [[nodiscard]] std::uint32_t generation() const noexcept {
     return generation_;
   }
 
@@ -155,15 +155,21 @@ class ReadRequest {
   }
   [[nodiscard]] Verdict judge_missing(std::size_t unread) const noexcept;
 
+  /// A pattern, and what matching it has cost this read.
+  struct Matching {
+    explicit Matching(std::string_view pattern) : regex(pattern) {}
+    Regex regex;
+    std::uint64_t work = 0;
+  };
+
   Kind kind_ = Kind::none;
   bool partial_ = false;
+  std::uint32_t generation_ = 0;
   std::string delimiter_;
-  std::shared_ptr<const Regex> regex_;  // the last one, for the next read
+  std::unique_ptr<Matching> matching_;  // the last one, for the next read
   std::size_t count_ = 0;               // bytes: still to be delivered
   std::size_t max_bytes_ = 0;
   std::size_t searched_ = 0;  // unread bytes that hold no match's begin
-  std::uint64_t work_ = 0;    // regex: what matching has cost
-  std::uint64_t generation_ = 0;
   BaseIOStream::ReadCallback callback_;
   std::unique_ptr<BaseIOStream::StreamingCallback> streaming_callback_;
 };

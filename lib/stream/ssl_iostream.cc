@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "stream/adopt.h"
+#include "stream/owned_stream.h"
 #include "stream/ssl_transport.h"
-#include "stream/stream_core.h"
 
 namespace waterspout {
 namespace {
@@ -13,14 +13,7 @@ namespace {
 using detail::SSLTransport;
 using detail::StreamCore;
 
-/// What the constructor's protection would keep from std::make_shared.
-class OwnedStream final : public SSLIOStream {
- public:
-  explicit OwnedStream(std::unique_ptr<StreamCore> core) noexcept
-      : SSLIOStream(std::move(core)) {}
-
-  void keep_handshake_quiet() noexcept { core().keep_handshake_quiet(); }
-};
+using OwnedSSLStream = OwnedStream<SSLIOStream>;
 
 std::unique_ptr<SSLTransport> make_transport(IOLoop& loop,
                                              const Protection& protection) {
@@ -30,23 +23,22 @@ std::unique_ptr<SSLTransport> make_transport(IOLoop& loop,
       loop.core().chunks()));
 }
 
-std::shared_ptr<OwnedStream> make_stream(
+std::shared_ptr<OwnedSSLStream> make_stream(
     IOLoop& loop, std::unique_ptr<SSLTransport> transport,
     StreamCore::Start start, const Protection& protection,
     BaseIOStream::Options options) {
-  auto made = std::make_unique<StreamCore>(loop.core(), std::move(transport),
-                                           start, options);
-  StreamCore& core = *made;
-  auto stream = std::make_shared<OwnedStream>(std::move(made));
-  core.expect_handshake(protection.tls.handshake_timeout,
-                        protection.context.role() == SSLContext::Role::client);
+  auto stream = std::make_shared<OwnedSSLStream>(
+      loop.core(), std::move(transport), start, options);
+  stream->inside().expect_handshake(
+      protection.tls.handshake_timeout,
+      protection.context.role() == SSLContext::Role::client);
   return stream;
 }
 
-std::shared_ptr<OwnedStream> make_connected(IOLoop& loop,
-                                            std::unique_ptr<Transport> below,
-                                            const Protection& protection,
-                                            BaseIOStream::Options options) {
+std::shared_ptr<OwnedSSLStream> make_connected(IOLoop& loop,
+                                               std::unique_ptr<Transport> below,
+                                               const Protection& protection,
+                                               BaseIOStream::Options options) {
   auto transport = make_transport(loop, protection);
   transport->stand_on(std::move(below));
   return make_stream(loop, std::move(transport), StreamCore::Start::connected,
@@ -54,9 +46,6 @@ std::shared_ptr<OwnedStream> make_connected(IOLoop& loop,
 }
 
 }  // namespace
-
-SSLIOStream::SSLIOStream(std::unique_ptr<StreamCore> core) noexcept
-    : IOStream(std::move(core)) {}
 
 std::shared_ptr<SSLIOStream> SSLIOStream::create(IOLoop& loop,
                                                  const SSLContext& context,
@@ -83,7 +72,7 @@ std::shared_ptr<SSLIOStream> SSLIOStream::create(IOLoop& loop, int fd,
 
 std::shared_ptr<SSLIOStream> adopt_accepted_tls(
     IOLoop& loop, UniqueFd fd, const Protection& protection,
-    IOStream::Options options, std::shared_ptr<void> companion) {
+    IOStream::Options options, std::unique_ptr<Companion> companion) {
   auto below = std::make_unique<SocketTransport>(std::move(fd));
   below->keep_while_open(std::move(companion));
   return make_connected(loop, std::move(below), protection, options);
@@ -95,7 +84,7 @@ std::shared_ptr<SSLIOStream> adopt_connected_tls(IOLoop& loop, UniqueFd fd,
   auto stream =
       make_connected(loop, std::make_unique<SocketTransport>(std::move(fd)),
                      protection, options);
-  stream->keep_handshake_quiet();
+  stream->inside().keep_handshake_quiet();
   return stream;
 }
 

@@ -38,12 +38,12 @@ BaseIOStream::Options checked(BaseIOStream::Options options) {
 }  // namespace
 
 void check_stream_options(const BaseIOStream::Options& options) {
-  constexpr std::size_t kLargestChunk = 65536;
   if (options.max_buffer_size == 0) {
     throw std::invalid_argument("IOStream: max_buffer_size: is 0");
   }
-  if (options.read_chunk_size == 0 || options.read_chunk_size > kLargestChunk) {
-    throw std::invalid_argument("IOStream: read_chunk_size: not 1 to 65536");
+  if (options.read_chunk_size == 0 ||
+      options.read_chunk_size > Scratch::kInputSize) {
+    throw std::invalid_argument("IOStream: read_chunk_size: not 1 to 131072");
   }
 }
 
@@ -194,6 +194,7 @@ void StreamCore::settle_outside() {
   }
   const std::shared_ptr<BaseIOStream> held = owner_->shared_from_this();
   settle();
+  plain_ = sails_plainly();
   if (has_due()) {
     loop_->post_task(*this);
   }
@@ -214,7 +215,7 @@ bool StreamCore::has_something_to_report() const noexcept {
     case Phase::open:
       return connecting_ || (handshake_ && handshake_->callback) ||
              read_.pending() || write_.size() != 0 ||
-             write_.has_completions() || close_callback_ || read_end_callback_;
+             write_.has_completions() || watched();
     case Phase::closed:
       return has_due();
   }
@@ -225,32 +226,40 @@ bool StreamCore::has_something_to_report() const noexcept {
 // more than there is; looking does no harm.
 bool StreamCore::has_due() const noexcept {
   const bool readable = read_.pending() && may_satisfy_read();
-  const bool ended = read_ended_ && read_end_callback_;
+  const bool ended = read_ended_ && watched_for_read_end();
   const bool connected = connecting_ && open();
   return connected || has_handshake_due() || readable || has_written_due() ||
-         ended || (closed() && close_callback_);
+         ended || (closed() && watched_for_close());
 }
 
 void StreamCore::listen_for_input() {
-  listen<&StreamCore::on_readable>(readable_, IOLoop::READ);
+  if (!readable_) {
+    readable_.emplace(*loop_, transport_->fd(), IOLoop::READ,
+                      Event::calling<&StreamCore::on_readable>(*this));
+  }
+  add(*readable_);
 }
 
 void StreamCore::listen_for_output() {
-  listen<&StreamCore::on_writable>(writable_, IOLoop::WRITE);
+  if (!writable_) {
+    writable_ = std::make_unique<Event>(
+        *loop_, transport_->fd(), IOLoop::WRITE,
+        Event::calling<&StreamCore::on_writable>(*this));
+  }
+  add(*writable_);
 }
 
-template <auto Handler>
-void StreamCore::listen(std::optional<Event>& event, IOLoop::Events direction) {
-  if (event && event->added()) {
-    return;
-  }
-  if (!event) {
-    event.emplace(*loop_, transport_->fd(), direction,
-                  Event::calling<Handler>(*this));
-  }
-  if (const std::error_code error = event->add()) {
+void StreamCore::add(Event& event) {
+  if (const std::error_code error = event.add()) {
     fail("poll", error);
   }
+}
+
+StreamCore::Watchers& StreamCore::watchers() {
+  if (!watchers_) {
+    watchers_ = std::make_unique<Watchers>();
+  }
+  return *watchers_;
 }
 
 // An exception that no context handled: the stream closes with it, and the loop
@@ -275,7 +284,7 @@ void StreamCore::set_close_callback(BaseIOStream::CloseCallback callback) {
   callback.set_operation("set_close_callback");
   // The old one is destroyed last: that may run user code.
   const BaseIOStream::CloseCallback old =
-      std::exchange(close_callback_, std::move(callback));
+      std::exchange(watchers().closed, std::move(callback));
   settle_outside();
 }
 
@@ -354,8 +363,9 @@ void StreamCore::shut(std::error_code error,
   } else {
     write_.drop_completions();
   }
-  const Callback<void()> never_due =
-      read_ended_ ? nullptr : std::move(read_end_callback_);
+  const Callback<void()> never_due = !read_ended_ && watched_for_read_end()
+                                         ? std::move(watchers_->read_ended)
+                                         : nullptr;
   drop_unsatisfied_read();
   settle_outside();
 }
@@ -401,8 +411,7 @@ void StreamCore::loop_closed() noexcept {
   const auto connecting = std::move(connecting_);
   const auto handshake = std::move(handshake_);
   drop_read();
-  const auto read_end_callback = std::move(read_end_callback_);
-  const auto close_callback = std::move(close_callback_);
+  const auto watchers = std::move(watchers_);
 }
 
 std::string StreamCore::error_message() const {

@@ -76,7 +76,7 @@ class StreamCore final : public LoopClient {
   void check_nothing_pending(const char* operation);
   [[nodiscard]] std::unique_ptr<Transport> let_go() noexcept;
   [[nodiscard]] BaseIOStream::CloseCallback take_close_callback() noexcept {
-    return std::move(close_callback_);
+    return watchers_ ? std::move(watchers_->closed) : nullptr;
   }
 
   // What handing connections over needs.
@@ -133,6 +133,12 @@ class StreamCore final : public LoopClient {
     std::exception_ptr exception;
   };
 
+  /// Who waits for an end; made when somebody does.
+  struct Watchers {
+    BaseIOStream::CloseCallback closed;
+    Callback<void()> read_ended;
+  };
+
   /// A connection under way.
   struct Connecting {
     Address address;
@@ -160,10 +166,19 @@ class StreamCore final : public LoopClient {
   [[nodiscard]] bool has_due() const noexcept;
   void settle();
   void settle_outside();
-  template <auto Handler>
-  void listen(std::optional<Event>& event, IOLoop::Events direction);
   void listen_for_input();
   void listen_for_output();
+  void add(Event& event);
+  [[nodiscard]] Watchers& watchers();
+  [[nodiscard]] bool watched_for_close() const noexcept {
+    return watchers_ && watchers_->closed;
+  }
+  [[nodiscard]] bool watched_for_read_end() const noexcept {
+    return watchers_ && watchers_->read_ended;
+  }
+  [[nodiscard]] bool watched() const noexcept {
+    return watched_for_close() || watched_for_read_end();
+  }
   [[nodiscard]] bool sails_plainly() const noexcept;
   void deliver();
   [[gnu::noinline]] bool deliver_one();
@@ -257,8 +272,7 @@ class StreamCore final : public LoopClient {
     if (!open() || read_ended_) {
       return false;
     }
-    const bool watched = close_callback_ || read_end_callback_;
-    return read_.pending() || (watched && unread_bytes() == 0);
+    return read_.pending() || (watched() && unread_bytes() == 0);
   }
   // Whether it is worth to look at what is unread.
   [[nodiscard]] bool may_satisfy_read() const noexcept {
@@ -312,8 +326,13 @@ class StreamCore final : public LoopClient {
       std::string_view data, BaseIOStream::WriteCallback&& callback);
   void send_or_queue(std::string_view data);
   void send_now(std::string_view data);
+  void has_sent(const Transfer& sent);
   void send_what_is_gathered() {
-    if (write_.gathers() && write_.send_gathered(*transport_)) [[likely]] {
+    if (plain_ && write_.only_gathers()) [[likely]] {
+      const Transfer sent = write_.send_gathered(*transport_);
+      if (sent.outcome != Transfer::Outcome::done) [[unlikely]] {
+        has_sent(sent);
+      }
       return;
     }
     if (open() && !write_.blocked() && write_.size() != 0) {
@@ -325,16 +344,15 @@ class StreamCore final : public LoopClient {
   BaseIOStream* owner_ = nullptr;
   std::shared_ptr<BaseIOStream> kept_;  // while there is something to report
   std::unique_ptr<Transport> transport_;
-  std::optional<Event> readable_;  // both gone before transport_ is
-  std::optional<Event> writable_;
+  std::optional<Event> readable_;    // both gone before transport_ is
+  std::unique_ptr<Event> writable_;  // made when first waited for
   const BaseIOStream::Options options_;
 
   ChunkDeque unread_;
   std::string_view incoming_;  // unread bytes behind unread_, not stored yet
   ReadRequest read_;
   WriteQueue write_;
-  BaseIOStream::CloseCallback close_callback_;
-  Callback<void()> read_end_callback_;
+  std::unique_ptr<Watchers> watchers_;
   std::unique_ptr<Connecting> connecting_;  // until its callback has begun
   std::unique_ptr<Handshake> handshake_;    // the same; null on plain streams
   std::error_code error_;

@@ -113,7 +113,7 @@ bool StreamCore::deliver_otherwise(ReadRequest::Verdict verdict) {
 // A streaming callback lives through its own call, also if that closes the
 // stream.
 void StreamCore::deliver_piece(std::size_t size) {
-  const std::uint64_t generation = read_.generation();
+  const std::uint32_t generation = read_.generation();
   const char* const operation = read_.operation();
   auto callback = read_.take_streaming_callback();
   read_.count_piece(size);
@@ -135,10 +135,10 @@ void StreamCore::refuse_read(ReadRequest::Verdict::Kind kind) {
 }
 
 bool StreamCore::deliver_closed() {
-  if (!closed() || !close_callback_) {
+  if (!closed() || !watched_for_close()) {
     return false;
   }
-  call_once(close_callback_, "set_close_callback");
+  call_once(watchers_->closed, "set_close_callback");
   return true;
 }
 

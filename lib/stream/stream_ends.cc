@@ -25,7 +25,7 @@ void StreamCore::set_read_end_callback(Callback<void()> callback) {
   callback.set_operation("set_read_end_callback");
   // The old one is destroyed last: that may run user code.
   const Callback<void()> old =
-      std::exchange(read_end_callback_, std::move(callback));
+      std::exchange(watchers().read_ended, std::move(callback));
   settle_outside();
 }
 
@@ -77,10 +77,10 @@ void StreamCore::finish_writing() {
 }
 
 bool StreamCore::deliver_read_ended() {
-  if (!read_ended_ || !read_end_callback_) {
+  if (!read_ended_ || !watched_for_read_end()) {
     return false;
   }
-  call_once(read_end_callback_, "set_read_end_callback");
+  call_once(watchers_->read_ended, "set_read_end_callback");
   return true;
 }
 

@@ -97,12 +97,15 @@ void StreamCore::shake_hands() {
   }
   if (shaken.outcome == Transfer::Outcome::would_block) {
     const bool writes = transport_->holds_output();
-    if (auto& other = writes ? readable_ : writable_) {
-      other->remove();
-    }
     if (writes) {
+      if (readable_) {
+        readable_->remove();
+      }
       listen_for_output();
     } else {
+      if (writable_) {
+        writable_->remove();
+      }
       listen_for_input();
     }
     return;

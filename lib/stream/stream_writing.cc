@@ -71,7 +71,10 @@ void StreamCore::send_or_queue(std::string_view data) {
 // What is queued and then `data`: sent as far as the kernel takes it, the rest
 // queued until it is ready for more.
 void StreamCore::send_now(std::string_view data) {
-  const Transfer sent = write_.send(*transport_, data);
+  has_sent(write_.send(*transport_, data));
+}
+
+void StreamCore::has_sent(const Transfer& sent) {
   if (sent.outcome == Transfer::Outcome::failed) {
     fail("write", sent.error());
     return;

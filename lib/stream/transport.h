@@ -56,6 +56,15 @@ class Transfer {
   Outcome outcome = Outcome::would_block;
 };
 
+/// What goes when a descriptor is closed.
+class Companion {
+ public:
+  Companion() = default;
+  Companion(const Companion&) = delete;
+  Companion& operator=(const Companion&) = delete;
+  virtual ~Companion() = default;
+};
+
 /// Moves bytes without ever waiting; owns its descriptor. Attempts interrupted
 /// by a signal are repeated inside.
 class Transport {
@@ -116,7 +125,7 @@ class Transport {
 
   /// Holds `companion` until the descriptor is closed, which may be after the
   /// stream is: so a server counts the connections that it has.
-  void keep_while_open(std::shared_ptr<void> companion) noexcept {
+  void keep_while_open(std::unique_ptr<Companion> companion) noexcept {
     companion_ = std::move(companion);
   }
 
@@ -126,7 +135,8 @@ class Transport {
 
  private:
   const bool freezes_writes_;
-  std::shared_ptr<void> companion_;  // let go of after the derived class's fd
+  std::unique_ptr<Companion>
+      companion_;  // let go of after the derived class's fd
 };
 
 }  // namespace waterspout

@@ -69,20 +69,18 @@ class WriteQueue {
   /// done (of all), would_block or failed.
   Transfer send(Transport& transport, std::string_view data = {});
 
-  [[nodiscard]] bool gathers() const noexcept { return !gathered_.empty(); }
+  [[nodiscard]] bool only_gathers() const noexcept {
+    return !gathered_.empty() && unsent_.empty();
+  }
 
-  /// What most events come to: sends what is gathered, where nothing is queued
-  /// before it. False, and nothing was done, where that is not all there is to
-  /// do: then send() is to be called.
-  /// Requires: the transport does not freeze writes; not blocked().
-  bool send_gathered(Transport& transport) {
-    if (!unsent_.empty()) {
-      return false;
-    }
+  /// As send(), where that is only what is gathered, as most times.
+  /// Requires: only_gathers(); not blocked(); the transport does not freeze
+  ///   writes.
+  Transfer send_gathered(Transport& transport) {
     const Transfer sent = transport.write(gathered_);
     sent_ += sent.bytes;
     gathered_.remove_prefix(sent.bytes);
-    return gathered_.empty();
+    return gathered_.empty() ? sent : kept_back(sent, {});
   }
 
   /// True from an attempt that was not taken whole to one that was.
@@ -142,7 +140,7 @@ class WriteQueue {
   Transfer attempt(Transport& transport, std::string_view data,
                    std::size_t& offered) noexcept;
   void consume(std::size_t size, std::string_view& data) noexcept;
-  Transfer kept_back(Transfer sent, std::string_view data);
+  [[gnu::noinline]] Transfer kept_back(Transfer sent, std::string_view data);
   void keep(std::string_view data);
   void destroy(Completion* first) noexcept;
 

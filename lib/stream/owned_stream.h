@@ -1,0 +1,29 @@
+// OwnedStream: a public stream and its inside in one block of memory.
+
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "stream/stream_core.h"
+
+namespace waterspout {
+
+/// What std::make_shared makes of a stream class `Stream`, whose constructor is
+/// protected.
+template <class Stream>
+class OwnedStream final : public Stream {
+ public:
+  OwnedStream(detail::LoopCore& loop, std::unique_ptr<Transport> transport,
+              detail::StreamCore::Start start, BaseIOStream::Options options)
+      : Stream(inside_), inside_(loop, std::move(transport), start, options) {
+    inside_.set_owner(*this);
+  }
+
+  [[nodiscard]] detail::StreamCore& inside() noexcept { return inside_; }
+
+ private:
+  detail::StreamCore inside_;
+};
+
+}  // namespace waterspout

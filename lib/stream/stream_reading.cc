@@ -154,7 +154,10 @@ std::span<char> StreamCore::input_room(bool direct, std::size_t missing) {
 // True if there may be more.
 bool StreamCore::receive_once() {
   const std::size_t missing = read_.missing(unread_.size());
-  const bool direct = missing >= kDirectAtLeast;
+  // What one receive may bring whole needs no place of its own.
+  const bool direct =
+      missing >= kDirectAtLeast &&
+      (!unread_.empty() || missing > options_.read_chunk_size / 2);
   const std::span<char> room =
       unread_.empty() && !direct
           ? loop_->scratch().input().first(options_.read_chunk_size)
@@ -173,7 +176,11 @@ bool StreamCore::receive_once() {
     overflow();
     return false;
   }
-  return received.bytes == room.size() || transport_->holds_input();
+  // Where a result has come to its last byte and no further, nothing shows that
+  // there is more, and most times there is not.
+  const bool filled =
+      received.bytes == room.size() && (!direct || received.bytes != missing);
+  return filled || transport_->holds_input();
 }
 
 void StreamCore::nothing_received(const Transfer& received) {

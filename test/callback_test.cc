@@ -401,4 +401,86 @@ TEST_CASE("Callback that throws while it is converted leaves nothing behind") {
   CHECK_THROWS_AS(Callback<void()>{refuses}, std::out_of_range);
 }
 
+TEST_CASE(
+    "Callback that is called once is empty while it runs, and takes the next") {
+  std::string log;
+  Callback<void()> callback;
+  callback = [&] {
+    log += callback ? "full" : "empty";
+    callback = [&log] { log += ", next"; };
+    log += callback ? ", full" : ", empty";
+  };
+
+  callback.call_once();
+  callback.call_once();
+
+  CHECK(log == "empty, full, next");
+  CHECK_FALSE(callback);
+}
+
+TEST_CASE("Callback that is called once gives its result") {
+  Callback<int(int)> small = doubled;
+  std::array<int, 64> table{};
+  table.back() = 7;
+  Callback<int(int)> large = [table](int add) { return table.back() + add; };
+
+  CHECK(small.call_once(21) == 42);
+  CHECK(large.call_once(1) == 8);
+  CHECK_FALSE(small);
+  CHECK_FALSE(large);
+}
+
+TEST_CASE("Callback that is called once dies when it has run, or has thrown") {
+  for (const bool in_context : {false, true}) {
+    CAPTURE(in_context);
+    int alive = 0;
+    std::optional<ExceptionStackContext> context;
+    if (in_context) {
+      context.emplace([](const std::exception_ptr&) { return false; });
+    }
+    Callback<void()> quiet = [witness = Witness(alive)] {};
+    Callback<void()> loud = [witness = Witness(alive)] {
+      throw std::out_of_range("x");
+    };
+    REQUIRE(alive == 2);
+
+    quiet.call_once();
+    CHECK(alive == 1);
+    CHECK_THROWS_AS(loud.call_once(), std::out_of_range);
+    CHECK(alive == 0);
+    CHECK_FALSE(loud);
+  }
+}
+
+TEST_CASE("Callback that is called once runs inside its own context") {
+  std::string log;
+  Callback<void()> inside;
+  {
+    const ExceptionStackContext context([&](const std::exception_ptr&) {
+      log += "handled";
+      return true;
+    });
+    inside = [] { throw std::out_of_range("x"); };
+  }
+  const StackContext other([&log] {
+    log += "other ";
+    return 0;
+  });
+  log.clear();
+
+  inside.call_once();
+
+  CHECK(log == "handled");
+}
+
+TEST_CASE("Callback::reset makes it empty and destroys what it held") {
+  int alive = 0;
+  Callback<void()> callback = [witness = Witness(alive)] {};
+  callback.reset();
+  CHECK(alive == 0);
+  CHECK_FALSE(callback);
+  callback.reset();
+  CHECK_FALSE(callback);
+}
+
 TEST_SUITE_END();

@@ -360,6 +360,33 @@ TEST_CASE(
   loop.run_turns(2);
 }
 
+TEST_CASE(
+    "IOLoop::start on a borrowed base returns when its owner ends the "
+    "base's loop in one of a chain of callbacks, which then goes on") {
+  const Owner owner;
+  LoopFixture loop(owner.base());
+  constexpr int kEnd = 6;
+  int calls = 0;
+  const std::function<void()> chain = [&] {
+    ++calls;
+    if (calls == 3) {
+      event_base_loopbreak(owner.base());
+    } else if (calls == 5) {
+      event_base_loopexit(owner.base(), nullptr);
+    }
+    if (calls < kEnd) {
+      loop->add_callback(chain);
+    }
+  };
+  loop->add_callback(chain);
+  loop->start();
+  CHECK(calls == 3);
+  loop->start();
+  CHECK(calls == 5);
+  owner.dispatch();
+  CHECK(calls == kEnd);
+}
+
 TEST_CASE("IOLoop::start in the owner's loop throws, which goes on") {
   const Owner owner;
   LoopFixture loop(owner.base());

@@ -72,23 +72,40 @@ bool BaseHolder::in_forked_child() const noexcept {
 
 // Not EVLOOP_NONBLOCK alone, which goes on until nothing is ready.
 bool BaseHolder::poll(bool wait) {
-  loop(EVLOOP_ONCE | (wait ? 0 : EVLOOP_NONBLOCK));
-  return ::event_base_got_break(get()) == 0 &&
-         ::event_base_got_exit(get()) == 0;
+  return loop(EVLOOP_ONCE | (wait ? 0 : EVLOOP_NONBLOCK));
 }
 
-void BaseHolder::run() { loop(0); }
+bool BaseHolder::run() { return loop(0); }
 
-void BaseHolder::leave() noexcept { ::event_base_loopbreak(get()); }
+bool BaseHolder::leave() noexcept {
+  if (ended_by_owner()) {
+    return false;
+  }
+  left_ = true;
+  if (looping_) {
+    ::event_base_loopbreak(get());
+  }
+  return true;
+}
 
-void BaseHolder::loop(int flags) {
+bool BaseHolder::loop(int flags) {
+  left_ = false;
+  looping_ = true;
   errno = 0;
-  if (::event_base_loop(get(), flags | EVLOOP_NO_EXIT_ON_EMPTY) == -1) {
+  const int result = ::event_base_loop(get(), flags | EVLOOP_NO_EXIT_ON_EMPTY);
+  looping_ = false;
+  if (result == -1) {
     if (errno != 0) {
       throw_errno(errno, "start", "event_base_loop");
     }
     throw std::logic_error("start: the loop's event_base is running already");
   }
+  return !ended_by_owner();
+}
+
+bool BaseHolder::ended_by_owner() const noexcept {
+  return !left_ && (::event_base_got_break(get()) != 0 ||
+                    ::event_base_got_exit(get()) != 0);
 }
 
 void BaseHolder::refresh_clock() noexcept {

@@ -29,18 +29,21 @@ class BaseHolder {
   }
   [[nodiscard]] bool in_forked_child() const noexcept;
 
-  /// Polls once and handles what is ready; `wait` until something is. False if
-  /// the base's owner has ended its loop.
+  /// Polls once and handles what is ready; `wait` until something is, or until
+  /// leave(). False if the base's owner has ended its loop.
   /// Errors: throws std::system_error if the poll fails, std::logic_error if
   ///   the base's loop runs already.
   bool poll(bool wait);
 
-  /// Polls and handles until leave(), or until the base's owner ends its loop.
-  /// Errors: as poll().
-  void run();
+  /// As poll(), again and again until leave().
+  bool run();
 
-  /// Ends run() when the event that is handled now has been.
-  void leave() noexcept;
+  /// Ends run() when the event that is handled now has been; what else is ready
+  /// is handled after the next poll. False if the base's owner has ended it.
+  bool leave() noexcept;
+
+  /// True if the base's owner has, since it was polled last.
+  [[nodiscard]] bool ended_by_owner() const noexcept;
 
   /// Before a timer is set: a borrowed base may add the delay to a clock that
   /// it read long ago.
@@ -63,13 +66,15 @@ class BaseHolder {
     void operator()(event_base* base) const noexcept;
   };
 
-  void loop(int flags);
+  bool loop(int flags);
   void reinitialize() noexcept;
 
   std::unique_ptr<event_base, Deleter> base_;
   const std::thread::id made_on_;
   const pid_t made_in_;
-  ProcessMark mark_;  // holds in the process that the epoll set was made for
+  bool looping_ = false;
+  bool left_ = false;  // since it was polled last
+  ProcessMark mark_;   // holds in the process that the epoll set was made for
 };
 
 }  // namespace waterspout

@@ -2,70 +2,87 @@
 
 #pragma once
 
-#include <atomic>
 #include <cstddef>
-#include <list>
-#include <mutex>
+#include <utility>
 #include <vector>
 
 #include "waterspout/callback.h"
 
+#include "loop/remote_callbacks.h"
 #include "loop/signal_ring.h"
 
 namespace waterspout {
 
 /// Three doors in, one queue out. The loop's own thread, inside a turn, takes
-/// no lock; other threads do; signal handlers use the ring. No user code runs
-/// or is destroyed under the lock.
+/// no lock; other threads do; signal handlers use the ring. A callback runs
+/// where it was put. No user code runs or is destroyed under the lock.
 class CallbackQueue {
  public:
   /// Thread: the loop's, inside a turn.
-  void add_in_turn(Callback<void()> callback);
+  void add_in_turn(Callback<void()>&& callback) {
+    // Where another thread's callbacks wait already, this one queues behind
+    // them: they may be this thread's own, added before the turn began.
+    if (remote_.empty()) [[likely]] {
+      queued_.push_back(std::move(callback));
+    } else {
+      static_cast<void>(remote_.add(std::move(callback)));
+    }
+  }
 
-  /// True if the loop must be woken. Thread: any.
-  [[nodiscard]] bool add_from_any_thread(Callback<void()> callback);
+  /// True if the loop must be woken; false, and `callback` untouched, once
+  /// closed. Thread: any.
+  [[nodiscard]] bool add_from_any_thread(Callback<void()>&& callback) {
+    return remote_.add(std::move(callback));
+  }
 
   /// False if full. Thread: any; signal handlers. The loop must be woken.
-  [[nodiscard]] bool add_from_signal(Callback<void()> callback) noexcept {
+  [[nodiscard]] bool add_from_signal(Callback<void()>& callback) noexcept {
     return ring_.push(callback);
   }
 
   /// Begins a batch with all that is queued now; the batch before has ended.
-  /// What is added from now on is for the next.
+  /// What is added from now on is for the next, and other threads do not wake
+  /// the loop for it until it rests.
   void begin_batch();
 
-  /// The batch's next callback; empty at its end.
-  Callback<void()> take();
+  /// The batch's next callback, to be called once; null at its end.
+  [[nodiscard]] Callback<void()>* next_in_batch() {
+    return next_ < batch_.size() ? &batch_[next_++] : next_remote();
+  }
 
   /// True if something was added that no batch has taken yet; what signals
   /// have added is not seen here.
   [[nodiscard]] bool wants_turn() const noexcept {
-    return !queued_.empty() || remote_waiting_.load(std::memory_order_relaxed);
+    return !queued_.empty() || !remote_.empty();
+  }
+
+  /// After a batch: false if there is enough for another one. Otherwise the
+  /// loop may wait, and is woken.
+  [[nodiscard]] bool rest() noexcept {
+    return queued_.empty() && remote_.rest();
   }
 
   /// How many are queued. Thread: the loop's.
-  [[nodiscard]] std::size_t size();
+  [[nodiscard]] std::size_t size() const noexcept {
+    return queued_.size() + batch_.size() - next_ + remote_.size() +
+           ring_.size();
+  }
 
-  /// Destroys everything queued, until destroying adds nothing more. Later
-  /// ones are destroyed as they are added.
+  /// Destroys everything queued. Later ones are refused.
   void close();
 
  private:
   // Batches that grew past this are freed at their end.
   static constexpr std::size_t kKeptCapacity = 1024;
 
-  void take_remote();
+  void take_signalled();
+  [[nodiscard]] Callback<void()>* next_remote() noexcept;
 
   std::vector<Callback<void()>> queued_;
   std::vector<Callback<void()>> batch_;
   std::size_t next_ = 0;
+  RemoteCallbacks remote_;  // run after batch_
   SignalRing ring_;
-
-  // Set while remote_ holds anything: cleared before it is emptied.
-  std::atomic<bool> remote_waiting_ = false;
-  std::mutex mutex_;
-  std::list<Callback<void()>> remote_;  // under mutex_
-  bool closed_ = false;                 // under mutex_
 };
 
 }  // namespace waterspout

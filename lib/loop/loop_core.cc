@@ -35,6 +35,8 @@ class LoopCore::Running {
   ~Running() {
     core_.phase_ = Phase::idle;
     core_.stop_requested_ = false;
+    core_.phase_due_ = false;
+    core_.arm_timer();
   }
   Running(const Running&) = delete;
   Running& operator=(const Running&) = delete;
@@ -64,7 +66,8 @@ void LoopCore::run() {
     run_until([] { return false; });
   } else if (begin_running()) {
     const Running running(*this);
-    base_.run();
+    while (!leaving_ && (phase_due_ ? poll_and_run_phase() : base_.run())) {
+    }
   }
 }
 
@@ -86,7 +89,24 @@ void LoopCore::stop() noexcept {
 
 // False if the owner of the base has ended its loop.
 bool LoopCore::poll_once() {
+  if (phase_due_) {
+    return poll_and_run_phase();
+  }
   return clock_.advance ? poll_virtually() : base_.poll(true);
+}
+
+// Where a phase has left callbacks for the next one: libevent's timer would
+// cost more than all the rest.
+bool LoopCore::poll_and_run_phase() {
+  if (!base_.poll(false)) {
+    return false;
+  }
+  {
+    const Turn turn(*this);
+    phase_due_ = false;
+    run_phase();
+  }
+  return !base_.ended_by_owner();
 }
 
 bool LoopCore::poll_virtually() {
@@ -137,7 +157,7 @@ void LoopCore::release_everything(bool close_fds) noexcept {
   base_.reset();
 }
 
-void LoopCore::add_callback(Callback<void()> callback) {
+void LoopCore::add_callback(Callback<void()>&& callback) {
   if (!callback) {
     throw std::invalid_argument("add_callback: callback: is empty");
   }
@@ -160,16 +180,16 @@ void LoopCore::wake() noexcept {
   }
 }
 
-bool LoopCore::add_from_signal(Callback<void()> callback) noexcept {
-  if (!callback || closed() ||
-      !callbacks_.add_from_signal(std::move(callback))) {
+bool LoopCore::add_from_signal(Callback<void()>&& callback) noexcept {
+  if (!callback || closed() || !callbacks_.add_from_signal(callback)) {
     return false;
   }
   waker_->wake();
   return true;
 }
 
-TimeoutHandle LoopCore::call_at(TimePoint deadline, Callback<void()> callback) {
+TimeoutHandle LoopCore::call_at(TimePoint deadline,
+                                Callback<void()>&& callback) {
   if (!callback) {
     throw std::invalid_argument("call_at: callback: is empty");
   }
@@ -216,7 +236,12 @@ void LoopCore::timer_is_stale() noexcept {
   }
 }
 
-void LoopCore::on_timer(IOLoop::Events /*ready*/) noexcept { run_phase(); }
+void LoopCore::on_timer(IOLoop::Events /*ready*/) noexcept {
+  timer_->fired();
+  if (!phase_due_) {
+    run_phase();
+  }
+}
 
 // What was queued from outside runs in this very pass; libevent counts a pass
 // in which only internal events ran as none and would go on waiting.
@@ -226,21 +251,27 @@ void LoopCore::on_wake(IOLoop::Events /*ready*/) noexcept {
 }
 
 void LoopCore::run_phase() noexcept {
-  timer_->fired();
   in_phase_ = true;
   unsettled_ = true;
   signals_.run_pending();
   callbacks_.begin_batch();
-  if (timeouts_.size() != 0) {
+  const bool has_timeouts = timeouts_.size() != 0;
+  if (has_timeouts) {
     timeouts_.collect_due(time());
   }
-  while (Callback<void()> callback = callbacks_.take()) {
-    run(callback, "add_callback");
+  while (Callback<void()>* const callback = callbacks_.next_in_batch()) {
+    run_once(*callback, "add_callback");
   }
-  while (Callback<void()> callback = timeouts_.take_due()) {
-    run(callback, "call_at");
+  if (has_timeouts) {
+    run_due_timeouts();
   }
   leaving_ = leaving_ || stop_requested_;
+}
+
+void LoopCore::run_due_timeouts() noexcept {
+  while (Callback<void()> callback = timeouts_.take_due()) {
+    run_once(callback, "call_at");
+  }
 }
 
 void LoopCore::run_tasks() noexcept {
@@ -258,14 +289,21 @@ void LoopCore::send_outputs() noexcept {
 }
 
 // Callbacks that a phase has added wait for the next turn; those that a handler
-// has added get their phase at the end of this pass.
+// has added get their phase at the end of this pass. Where run() is about to
+// begin a phase by itself, no timer has to.
 void LoopCore::settle_timer() noexcept {
   unsettled_ = false;
   const bool after_phase = std::exchange(in_phase_, false);
+  const bool wants_phase =
+      after_phase ? !callbacks_.rest() : callbacks_.wants_turn();
   if (stop_requested_ && running()) {
     leave_or_run_phase();
-  } else if (!after_phase && callbacks_.wants_turn()) {
+  } else if (phase_due_) {
+    return;
+  } else if (wants_phase && !after_phase) {
     timer_->fire_now();
+  } else if (wants_phase && running() && base_.leave()) {
+    phase_due_ = true;
   } else {
     arm_timer();
   }

@@ -78,9 +78,9 @@ class LoopCore {
   }
 
   // What users queue; see IOLoop.
-  void add_callback(Callback<void()> callback);
-  bool add_from_signal(Callback<void()> callback) noexcept;
-  TimeoutHandle call_at(TimePoint deadline, Callback<void()> callback);
+  void add_callback(Callback<void()>&& callback);
+  bool add_from_signal(Callback<void()>&& callback) noexcept;
+  TimeoutHandle call_at(TimePoint deadline, Callback<void()>&& callback);
   void remove_timeout(TimeoutHandle timeout) noexcept;
   bool move_timeout(TimeoutHandle timeout, TimePoint deadline);
   void add_signal_handler(int signum, Callback<void(int)> callback);
@@ -126,6 +126,20 @@ class LoopCore {
     if (const auto exception =
             call(callback, operation, std::forward<Args>(args)...)) {
       report(exception, operation, callback.origin(), callback.context());
+    }
+  }
+
+  /// As run(), for a callback that is called this once: empties it, and
+  /// destroys what it held when that has run.
+  void run_once(Callback<void()>& callback, const char* operation) noexcept {
+    if (callback.context() != nullptr) [[unlikely]] {
+      Callback<void()> taken(std::move(callback));
+      run(taken, operation);
+      return;
+    }
+    const Origin origin = callback.origin();
+    if (const auto exception = call_once(callback, operation)) [[unlikely]] {
+      report(exception, operation, origin, nullptr);
     }
   }
 
@@ -196,8 +210,10 @@ class LoopCore {
 
   [[nodiscard]] bool begin_running();
   bool poll_once();
+  bool poll_and_run_phase();
   bool poll_virtually();
   void run_phase() noexcept;
+  void run_due_timeouts() noexcept;
   // Tasks that these tasks post wait for the next turn, before which the
   // descriptors are polled.
   void finish_turn() noexcept {
@@ -241,6 +257,7 @@ class LoopCore {
   std::atomic<Phase> phase_ = Phase::idle;  // read by add_from_signal too
   bool leaving_ = false;    // a phase has run since stop() was asked for
   bool in_phase_ = false;   // this turn has run one
+  bool phase_due_ = false;  // run() begins one after its next poll
   bool unsettled_ = false;  // the timer may have to fire at another time
   std::atomic<bool> stop_requested_ = false;
   Duration slow_threshold_ = Duration::zero();

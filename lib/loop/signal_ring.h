@@ -60,6 +60,12 @@ class SignalRing {
     return callback;
   }
 
+  /// How many wait, also those that are still being added. Thread: the
+  /// consumer's.
+  [[nodiscard]] std::size_t size() const noexcept {
+    return tail_.load(std::memory_order_relaxed) - head_;
+  }
+
  private:
   struct Cell {
     std::atomic<std::size_t> turn;

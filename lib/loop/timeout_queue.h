@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -12,14 +13,16 @@
 
 namespace waterspout::detail {
 
-/// A binary heap of keys and a table of slots. A handle names a slot and the
-/// unique id of the timeout in it, so that a stale one names nothing.
+/// A heap of keys and a table of slots. A handle names a slot and the unique id
+/// of the timeout in it, so that a stale one names nothing.
 ///
 /// A deadline that moves later changes the slot alone; the heap learns of it
-/// when the old key comes up.
+/// when the old key comes up. What the heap has to know of its keys' slots lies
+/// apart from them, close together: with a million timeouts every look at a
+/// slot is a miss of all caches.
 class TimeoutQueue {
  public:
-  TimeoutHandle add(TimePoint deadline, Callback<void()> callback);
+  TimeoutHandle add(TimePoint deadline, Callback<void()>&& callback);
 
   /// The callback of a pending timeout, taken out; empty if it is not pending.
   /// The caller destroys it: that may run user code.
@@ -46,16 +49,23 @@ class TimeoutQueue {
 
  private:
   static constexpr std::uint32_t kNone = 0xffffffff;
+  static constexpr std::uint32_t kArity = 4;
+  static constexpr std::uint32_t kBlockSize = 64;
   // Tables that grew past this are freed when the last timeout goes.
   static constexpr std::size_t kKeptSlots = 1024;
 
   struct Slot {
     Callback<void()> callback;
     TimePoint deadline;
-    std::uint64_t id = 0;              // 0: free
-    std::uint64_t sequence = 0;        // order among equal deadlines
-    std::uint32_t heap_index = kNone;  // kNone: due, or free
+    std::uint64_t id = 0;        // 0: free
+    std::uint64_t sequence = 0;  // order among equal deadlines
     std::uint32_t next_free = kNone;
+  };
+
+  /// Of a slot's key.
+  struct Place {
+    std::uint32_t heap_index = kNone;  // kNone: due, or free
+    bool outdated = false;             // the slot's deadline has moved later
   };
 
   struct Key {
@@ -69,18 +79,28 @@ class TimeoutQueue {
     }
   };
 
+  [[nodiscard]] Slot& slot_at(std::uint32_t index) noexcept {
+    return blocks_[index / kBlockSize][index % kBlockSize];
+  }
   [[nodiscard]] Slot* find(TimeoutHandle timeout) noexcept;
   std::uint32_t allocate_slot();
+  void add_block();
+  void free_tables() noexcept;
   Callback<void()> free_slot(std::uint32_t index) noexcept;
-  void push(std::uint32_t slot);
+  void push(std::uint32_t slot) noexcept;
   void erase(std::uint32_t heap_index) noexcept;
-  void refresh_top() noexcept;
+  void find_ripe(TimePoint now);
+  void take_ripe(std::uint32_t heap_index, TimePoint now);
+  [[nodiscard]] bool refresh(std::uint32_t heap_index) noexcept;
+  void fetch_ahead() noexcept;
   void sift_up(std::uint32_t index) noexcept;
   void sift_down(std::uint32_t index) noexcept;
   void place(std::uint32_t index, Key key) noexcept;
 
-  std::vector<Slot> slots_;
+  std::vector<std::unique_ptr<Slot[]>> blocks_;  // slots that stay in place
+  std::vector<Place> places_;                    // as many as slots in use
   std::vector<Key> heap_;
+  std::vector<std::uint32_t> ripe_;  // indices of the heap
   std::vector<Key> due_;
   std::size_t next_due_ = 0;
   std::size_t pending_ = 0;

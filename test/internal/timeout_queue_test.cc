@@ -1,11 +1,13 @@
 #include "loop/timeout_queue.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <utility>
 #include <vector>
@@ -181,6 +183,47 @@ TEST_CASE(
   CHECK(test.fired == Numbers{0});
   CHECK(test.run_due(0s) == Numbers{7});
   CHECK_FALSE(test.queue.remove(fresh));
+}
+
+TEST_CASE(
+    "TimeoutQueue keeps the order where thousands are due at once and "
+    "some have moved") {
+  std::mt19937 random(1147);
+  const auto second = [&random] {
+    return std::chrono::seconds(random() % 500);
+  };
+  Numbered test;
+  std::vector<TimeoutHandle> handles;
+  std::vector<std::chrono::seconds> deadlines;
+  for (int i = 0; i < 5000; ++i) {
+    deadlines.push_back(second());
+    handles.push_back(test.add(deadlines.back(), i));
+  }
+  std::vector<int> order(5000);
+  std::iota(order.begin(), order.end(), 0);
+  for (int i = 0; i < 5000; i += 3) {
+    const auto index = static_cast<std::size_t>(i);
+    deadlines[index] = second();
+    CHECK(test.queue.move(handles[index], kStart + deadlines[index]));
+    order.push_back(std::exchange(order[index], -1));
+  }
+  std::erase(order, -1);
+  const auto deadline_of = [&](int i) {
+    return deadlines[static_cast<std::size_t>(i)];
+  };
+  std::stable_sort(order.begin(), order.end(), [&](int left, int right) {
+    return deadline_of(left) < deadline_of(right);
+  });
+
+  Numbers fired;
+  for (const auto now : {0s, 1s, 300s, 301s, 420s, 499s}) {
+    for (const int number : test.run_due(now)) {
+      CHECK(deadline_of(number) <= now);
+      fired.push_back(number);
+    }
+    CHECK(test.queue.size() == order.size() - fired.size());
+  }
+  CHECK(fired == order);
 }
 
 TEST_CASE(

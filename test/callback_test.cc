@@ -462,11 +462,10 @@ TEST_CASE("Callback that is called once runs inside its own context") {
     });
     inside = [] { throw std::out_of_range("x"); };
   }
-  const StackContext other([&log] {
-    log += "other ";
-    return 0;
+  const ExceptionStackContext other([&](const std::exception_ptr&) {
+    log += "other";
+    return true;
   });
-  log.clear();
 
   inside.call_once();
 

@@ -24,6 +24,36 @@ void keep_tail(std::string& carry, std::string_view text, std::size_t size) {
 
 }  // namespace
 
+// memmem(3) makes a table first, which costs more than to search most messages
+// for the needle's first byte. Where that is everywhere, the table is worth it.
+std::size_t find_sequence(std::string_view text, std::string_view needle,
+                          std::size_t from) noexcept {
+  constexpr int kFalseHits = 16;
+  const auto offset_of = [&](const void* hit) {
+    return hit == nullptr ? ChunkDeque::npos
+                          : static_cast<std::size_t>(
+                                static_cast<const char*>(hit) - text.data());
+  };
+  for (int hits = 0; from + needle.size() <= text.size(); ++hits, ++from) {
+    const char* const begin = text.data() + from;
+    const std::size_t left = text.size() - from;
+    if (hits == kFalseHits) {
+      return offset_of(::memmem(begin, left, needle.data(), needle.size()));
+    }
+    from =
+        offset_of(std::memchr(begin, needle.front(), left - needle.size() + 1));
+    if (from == ChunkDeque::npos) {
+      break;
+    }
+    const char* const hit = text.data() + from;
+    if (hit[needle.size() - 1] == needle.back() &&
+        std::memcmp(hit, needle.data(), needle.size()) == 0) {
+      return from;
+    }
+  }
+  return ChunkDeque::npos;
+}
+
 ChunkDeque::ChunkDeque(ChunkDeque&& other) noexcept
     : first_(std::exchange(other.first_, nullptr)),
       last_(std::exchange(other.last_, nullptr)),

@@ -18,20 +18,25 @@
 namespace waterspout {
 
 /// The offset of the first `needle` in `text` that begins at `from` or later;
-/// npos if there is none. Linear, whatever the bytes. Requires: `needle` is not
-/// empty.
+/// npos if there is none. Linear, whatever the bytes. Requires: `needle` has
+/// two bytes or more.
+[[nodiscard]] std::size_t find_sequence(std::string_view text,
+                                        std::string_view needle,
+                                        std::size_t from) noexcept;
+
+/// The same for any `needle` that is not empty.
 [[nodiscard]] inline std::size_t find_bytes(std::string_view text,
                                             std::string_view needle,
                                             std::size_t from = 0) noexcept {
-  if (from >= text.size()) {
-    return static_cast<std::size_t>(-1);
+  if (needle.size() != 1) {
+    return find_sequence(text, needle, from);
   }
-  const char* const begin = text.data() + from;
+  if (from >= text.size()) {
+    return std::string_view::npos;
+  }
   const void* const hit =
-      needle.size() == 1
-          ? std::memchr(begin, needle.front(), text.size() - from)
-          : ::memmem(begin, text.size() - from, needle.data(), needle.size());
-  return hit == nullptr ? static_cast<std::size_t>(-1)
+      std::memchr(text.data() + from, needle.front(), text.size() - from);
+  return hit == nullptr ? std::string_view::npos
                         : static_cast<std::size_t>(
                               static_cast<const char*>(hit) - text.data());
 }

@@ -17,6 +17,7 @@
 using waterspout::Chunk;
 using waterspout::ChunkDeque;
 using waterspout::ChunkPool;
+using waterspout::find_bytes;
 
 namespace {
 
@@ -189,6 +190,32 @@ TEST_CASE(
       CHECK(all_found);
     }
   });
+}
+
+TEST_CASE(
+    "find_bytes finds what string_view::find finds, past false hits too") {
+  std::size_t compared = 0;
+  bool all_found = true;
+  for (const std::size_t false_hits : {0UL, 1UL, 15UL, 16UL, 17UL, 100UL}) {
+    for (const std::string needle : {"ab", "aab", "aba", "abcdefgh", "ba"}) {
+      std::string text;
+      for (std::size_t i = 0; i < false_hits; ++i) {
+        text += "a-";
+      }
+      text += "b" + needle + needle + "a";
+      for (std::size_t from = 0; from <= text.size() + 1; ++from) {
+        for (const std::string_view part :
+             {std::string_view(text), std::string_view(text).substr(1),
+              std::string_view(text).substr(0, text.size() - 2)}) {
+          all_found = all_found &&
+                      find_bytes(part, needle, from) == part.find(needle, from);
+          ++compared;
+        }
+      }
+    }
+  }
+  CHECK(all_found);
+  CHECK(compared > 1000);
 }
 
 TEST_CASE("ChunkDeque::find finds a needle that spans many chunks") {

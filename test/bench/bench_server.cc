@@ -18,6 +18,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -150,7 +151,8 @@ class UsageError : public std::runtime_error {
 std::uint16_t parse_port(std::string_view text) {
   std::uint16_t port = 0;
   const char* const end = text.data() + text.size();
-  if (std::from_chars(text.data(), end, port).ptr != end || text.empty()) {
+  const auto [rest, error] = std::from_chars(text.data(), end, port);
+  if (rest != end || error != std::errc()) {
     throw UsageError("not a port: " + std::string(text));
   }
   return port;

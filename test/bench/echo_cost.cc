@@ -4,8 +4,8 @@
 // that can be done; it is the floor to compare with.
 //
 //   echo_cost                                   prints the table
-//   echo_cost SERVER CONNECTIONS LINES REQUESTS one run, without a word: for
-//                                               instructions.sh
+//   echo_cost SERVER CONNECTIONS LINES REQUESTS one run, without a word: for a
+//                                               profile
 //
 // SERVER is waterspout or libevent. The client is this program in another
 // process. It has CONNECTIONS connections and sends LINES lines at once on

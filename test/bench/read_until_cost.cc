@@ -4,7 +4,7 @@
 // all bytes at the end.
 //
 //   read_until_cost               prints the table, in processor time
-//   read_until_cost PIECE BYTES   one run, without a word: for instructions.sh
+//   read_until_cost PIECE BYTES   one run, without a word: for a profile
 
 #include <array>
 #include <cerrno>

@@ -12,6 +12,7 @@
 #include <exception>
 #include <optional>
 #include <stdexcept>
+#include <system_error>
 #include <vector>
 
 #include <sys/resource.h>
@@ -52,7 +53,8 @@ template <class Number>
 Number parse(std::string_view text) {
   Number number = 0;
   const char* const end = text.data() + text.size();
-  if (std::from_chars(text.data(), end, number).ptr != end || text.empty()) {
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  if (rest != end || error != std::errc()) {
     throw UsageError("not a number: " + std::string(text));
   }
   return number;

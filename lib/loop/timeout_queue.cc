@@ -81,8 +81,8 @@ void TimeoutQueue::find_ripe(TimePoint now) {
     }
   };
   add_if_ripe(0);
-  for (std::size_t i = 0; i < ripe_.size(); ++i) {
-    const std::uint32_t first_child = kArity * ripe_[i] + 1;
+  for (std::size_t next = 0; next < ripe_.size();) {
+    const std::uint32_t first_child = kArity * ripe_[next++] + 1;
     for (std::uint32_t child = 0; child < kArity; ++child) {
       add_if_ripe(first_child + child);
     }

@@ -176,7 +176,7 @@ class OpensslServer {
  public:
   OpensslServer(const Files& files, const std::string& arguments)
       : program_({"/bin/sh", "-c",
-                  "exec timeout 20 openssl s_server -rev -accept 127.0.0.1:0 "
+                  "exec openssl s_server -rev -accept 127.0.0.1:0 "
                   "-cert " +
                       files.certificate + " -key " + files.key + " " +
                       arguments}) {

@@ -379,4 +379,38 @@ TEST_CASE("Both directions at once do not disturb each other") {
   CHECK(back == data);
 }
 
+TEST_CASE(
+    "Writes of a callback behind one that the kernel has no room for wait for "
+    "it, while the next read is pending") {
+  for (const std::size_t size : {std::size_t{12'000}, kMegabyte}) {
+    CAPTURE(size);
+    WriteTest t;
+    const std::string much = make_pattern(size);
+    t.stream.read_bytes(1, [&](std::string_view) {
+      // From the second event on, nothing is out of the ordinary.
+      t.stream.read_bytes(1, [&](std::string_view) {
+        t.stream.write(much);
+        t.stream.read_bytes(1, [&](std::string_view) {
+          t.stream.write("behind", t.log.note("behind"));
+          t.stream.read_bytes(1, t.log.note("never"));
+        });
+        if (size == kMegabyte) {
+          t.stream.write("next to it, ", t.log.note("next to it"));
+        }
+      });
+    });
+    for (const char* const request : {"1", "2", "3"}) {
+      t.pair.peer.send(request);
+      t.loop.settle();
+    }
+
+    CHECK(t.stream.writing());
+    CHECK(t.log.empty());
+    t.drain();
+    const bool large = size == kMegabyte;
+    CHECK(t.received == much + (large ? "next to it, behind" : "behind"));
+    CHECK(t.log.text() == std::string(large ? "next to it behind" : "behind"));
+  }
+}
+
 TEST_SUITE_END();

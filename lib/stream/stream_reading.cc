@@ -115,7 +115,6 @@ void StreamCore::receive_input() {
     deliver();
   }
   if (!wants_input()) [[unlikely]] {
-    plain_ = false;
     if (readable_) {
       readable_->remove();
     }

@@ -1,7 +1,7 @@
-// How read_until searches: right for every small world, and in linear time.
+// How read_until searches: right for every small world. That each byte is
+// searched once is counted by test/bench/check_linear.py.
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -17,13 +17,9 @@
 #include "support/stream_pair.h"
 
 using waterspout::IOStream;
-using waterspout::test::cpu_time;
-using waterspout::test::LoopFixture;
 using waterspout::test::make_raw_pair;
-using waterspout::test::make_unix_pair;
 using waterspout::test::RawPeer;
 using waterspout::test::SteppedLoop;
-using waterspout::test::StreamPair;
 
 namespace {
 
@@ -113,43 +109,6 @@ class Searcher {
   RawPeer pair_ = make_raw_pair(loop_, {}, false);
 };
 
-// Processor time for `size` bytes without the delimiter, in pieces of `chunk`:
-// the best of several tries.
-std::chrono::nanoseconds cost_of_long_line(std::size_t size, std::size_t chunk,
-                                           std::string_view delimiter) {
-  auto best = std::chrono::nanoseconds::max();
-  for (int tries = 0; tries < 3; ++tries) {
-    LoopFixture loop;
-    loop.bound_turns(kManyTurns);
-    const StreamPair pair =
-        make_unix_pair(loop, {}, {.read_chunk_size = chunk});
-    const std::string line(size, 'a');
-    const auto before = cpu_time();
-    pair.server->read_until(delimiter, [](std::string_view) {});
-    pair.client->write(line);
-    loop.run_until([&] { return pair.server->unread_bytes() == size; },
-                   std::chrono::seconds(20));
-    best = std::min(best, cpu_time() - before);
-    pair.server->close();
-  }
-  return best;
-}
-
-// Twice the bytes may cost twice the time, and half as much again for noise; a
-// search that begins anew with every piece costs four times. On a machine that
-// is busy with other things a comparison may fail; not all of them.
-void check_linear(std::size_t size, std::size_t chunk,
-                  std::string_view delimiter = "\n") {
-  CAPTURE(chunk);
-  bool linear = false;
-  for (int comparison = 0; comparison < 5 && !linear; ++comparison) {
-    const auto once = cost_of_long_line(size, chunk, delimiter);
-    const auto twice = cost_of_long_line(2 * size, chunk, delimiter);
-    linear = twice < 3 * once;
-  }
-  CHECK(linear);
-}
-
 }  // namespace
 
 TEST_SUITE_BEGIN("iostream_search");
@@ -196,22 +155,6 @@ TEST_CASE("IOStream::read_until finds the first delimiter in the buffer") {
       }
     }
   }
-}
-
-TEST_CASE("A long line costs linear time: in pieces of 64 KiB") {
-  check_linear(std::size_t{16} * 1024 * 1024, 65536);
-}
-
-TEST_CASE("A long line costs linear time: in pieces of 1 KiB") {
-  check_linear(std::size_t{4} * 1024 * 1024, 1024);
-}
-
-TEST_CASE("A long line costs linear time: in pieces of one byte") {
-  check_linear(std::size_t{192} * 1024, 1);
-}
-
-TEST_CASE("A long line costs linear time: with a delimiter that nearly fits") {
-  check_linear(std::size_t{2} * 1024 * 1024, 1024, "aaab");
 }
 
 TEST_SUITE_END();

@@ -126,6 +126,17 @@ def peak_memory(pid):
     return int(re.search(r'^VmHWM:\s*(\d+) kB$', status, re.MULTILINE)[1])
 
 
+def counting(log):
+    """The words before a command whose instructions callgrind is to count."""
+    return ['valgrind', '--tool=callgrind', '--callgrind-out-file=/dev/null',
+            f'--log-file={log}']
+
+
+def counted_instructions(log):
+    """What callgrind told in its log."""
+    return int(re.search(r'Collected : (\d+)', log)[1])
+
+
 def in_rounds(workload, operations):
     """At least one round, and none that is not full."""
     return max(round(operations / workload.round), 1) * workload.round
@@ -196,10 +207,8 @@ class Bench:
         """User-space instructions for an operation, by callgrind. It does not
         count the kernel's."""
         def total(operations):
-            log = self._logged(server, workload, operations, lambda name: [
-                'valgrind', '--tool=callgrind',
-                '--callgrind-out-file=/dev/null', f'--log-file={name}'])
-            return int(re.search(r'Collected : (\d+)', log)[1])
+            return counted_instructions(
+                self._logged(server, workload, operations, counting))
         return self._slope(total, workload)
 
     def system_calls(self, server, workload):

@@ -3,8 +3,11 @@
 // half of the bytes must cost what the first half does, but for the joining of
 // all bytes at the end.
 //
-//   read_until_cost               prints the table, in processor time
-//   read_until_cost PIECE BYTES   one run, without a word: for a profile
+//   search_cost                      prints the table, in processor time
+//   search_cost SEARCH PIECE BYTES   one run, without a word: check_linear.py
+//                                    counts its instructions
+//
+// SEARCH is until, nearly (every byte could begin the delimiter) or regex.
 
 #include <array>
 #include <cerrno>
@@ -31,9 +34,30 @@ using waterspout::IOLoop;
 using waterspout::IOStream;
 using waterspout::UniqueFd;
 
+/// What is waited for among bytes of 'a', and what comes at last.
+struct Search {
+  const char* name;
+  bool regex;
+  const char* pattern;
+  std::string_view end;
+};
+
+constexpr Search kSearches[] = {{"until", false, "\r\n", "\r\n"},
+                                {"nearly", false, "aaab", "b"},
+                                {"regex", true, "\r?\n", "\r\n"}};
+
+const Search& search_named(std::string_view name) {
+  for (const Search& search : kSearches) {
+    if (search.name == name) {
+      return search;
+    }
+  }
+  throw std::invalid_argument("no search is called " + std::string(name));
+}
+
 struct Setup {
   std::size_t piece;
-  std::size_t bytes;  ///< in all, without the delimiter
+  std::size_t bytes;  ///< in all, without the end
 };
 
 // A byte at a time is a turn of the loop a byte: fewer of them will do.
@@ -52,8 +76,15 @@ double processor_seconds() {
 /// Sends the bytes, one piece in each turn of the loop, and reads them.
 class Run {
  public:
-  explicit Run(Setup setup)
-      : setup_(setup), text_(setup.piece, 'x'), left_(setup.bytes) {}
+  Run(const Search& search, Setup setup)
+      : search_(search),
+        setup_(setup),
+        text_(setup.piece, 'a'),
+        left_(setup.bytes) {
+    if (setup.piece == 0 || setup.bytes % setup.piece != 0) {
+      throw std::invalid_argument("BYTES is not a multiple of PIECE");
+    }
+  }
 
   void run() {
     std::array<int, 2> fds{};
@@ -62,18 +93,15 @@ class Run {
     }
     const UniqueFd peer(fds[0]);
     const auto stream = IOStream::create(loop_, fds[1]);
-    stream->read_until("\r\n", [this](std::string_view line) {
-      got_ = line.size();
-      loop_.stop();
-    });
+    start_search(*stream);
     loop_.add_handler(peer.get(), IOLoop::WRITE,
                       [this](int fd, IOLoop::Events) { send_piece(fd); });
     begin_ = processor_seconds();
     loop_.start();
     loop_.remove_handler(peer.get());
     end_ = processor_seconds();
-    if (got_ != setup_.bytes + 2) {
-      throw std::runtime_error("read_until gave " + std::to_string(got_) +
+    if (got_ != setup_.bytes + search_.end.size()) {
+      throw std::runtime_error("the search gave " + std::to_string(got_) +
                                " bytes");
     }
   }
@@ -83,10 +111,22 @@ class Run {
   [[nodiscard]] double second_half() const { return each(middle_, end_); }
 
  private:
+  void start_search(IOStream& stream) {
+    const auto found = [this](std::string_view line) {
+      got_ = line.size();
+      loop_.stop();
+    };
+    if (search_.regex) {
+      stream.read_until_regex(search_.pattern, found);
+    } else {
+      stream.read_until(search_.pattern, found);
+    }
+  }
+
   void send_piece(int fd) {
     if (left_ == 0) {
       loop_.update_handler(fd, 0);
-      send_all(fd, "\r\n");
+      send_all(fd, search_.end);
       return;
     }
     send_all(fd, text_);
@@ -109,6 +149,7 @@ class Run {
     return (end - begin) * 1e9 / (static_cast<double>(setup_.bytes) / 2);
   }
 
+  const Search& search_;
   const Setup setup_;
   const std::string text_;
   std::size_t left_;
@@ -125,7 +166,7 @@ void print_table() {
       "time for each\nbyte, sending included\n\n"
       "piece (bytes)      bytes  first half  second half");
   for (const Setup& setup : kSetups) {
-    Run run(setup);
+    Run run(search_named("until"), setup);
     run.run();
     std::printf("%13zu %10zu %11.3f %12.3f\n", setup.piece, setup.bytes,
                 run.first_half(), run.second_half());
@@ -141,14 +182,17 @@ void print_table() {
 
 int main(int argc, char** argv) {
   try {
-    if (argc == 3) {
-      Run({std::stoull(argv[1]), std::stoull(argv[2])}).run();
-    } else {
+    if (argc == 4) {
+      Run(search_named(argv[1]), {std::stoull(argv[2]), std::stoull(argv[3])})
+          .run();
+    } else if (argc == 1) {
       print_table();
+    } else {
+      throw std::invalid_argument("give nothing, or SEARCH PIECE BYTES");
     }
     return 0;
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "read_until_cost: %s\n", error.what());
+    std::fprintf(stderr, "search_cost: %s\n", error.what());
     return 1;
   }
 }

@@ -472,6 +472,42 @@ TEST_CASE("Callback that is called once runs inside its own context") {
   CHECK(log == "handled");
 }
 
+TEST_CASE("Callback::make_in_place takes what is never empty and cannot fail") {
+  using Plain = Callback<void()>;
+  const auto small = [] {};
+  const auto large = [bytes = std::array<char, 41>{}] { (void)bytes; };
+  struct ThrowingCopy {
+    ThrowingCopy() = default;
+    ThrowingCopy(const ThrowingCopy& /*other*/) {}
+    void operator()() const {}
+  };
+  static_assert(Plain::kMadeInPlace<decltype(small)>);
+  static_assert(Plain::kMadeInPlace<decltype(small)&>);
+  static_assert(!Plain::kMadeInPlace<decltype(large)>);
+  static_assert(!Plain::kMadeInPlace<ThrowingCopy&>);
+  static_assert(!Plain::kMadeInPlace<std::function<void()>>);
+  static_assert(!Plain::kMadeInPlace<void (*)()>);
+  static_assert(!Plain::kMadeInPlace<std::nullptr_t>);
+  static_assert(!Plain::kMadeInPlace<Plain>);
+  static_assert(!Callback<void(int)>::kMadeInPlace<decltype(small)>);
+}
+
+TEST_CASE("Callback::make_in_place makes what a conversion does") {
+  int alive = 0;
+  Callback<int(int)> callback;
+  callback.make_in_place([witness = Witness(alive),
+                          sum = 1](int more) mutable { return sum += more; },
+                         Origin("a.cc", 7));
+  CHECK(alive == 1);
+  CHECK(callback.origin().line() == 7);
+  CHECK(callback.context() == nullptr);
+  Callback<int(int)> moved = std::move(callback);
+  CHECK(moved(2) == 3);
+  CHECK(moved(2) == 5);
+  moved.reset();
+  CHECK(alive == 0);
+}
+
 TEST_CASE("Callback::reset makes it empty and destroys what it held") {
   int alive = 0;
   Callback<void()> callback = [witness = Witness(alive)] {};

@@ -28,11 +28,15 @@ class ContextLink;
 struct ContextState {
   const ContextLink* current;  ///< its chain of contexts; null is the empty one
   bool tracing;                ///< asynchronous backtraces are on
+  bool bare;                   ///< neither: there is nothing to capture
 };
 
 // Initial-exec: a plain load, also from outside the shared library.
 extern WATERSPOUT_API constinit thread_local ContextState context_state
     [[gnu::tls_model("initial-exec")]];
+
+/// True if a callback that is made now has nothing to capture.
+inline bool captures_nothing() noexcept { return context_state.bare; }
 
 /// Takes a reference to the current chain for a callback made at `origin`,
 /// where there is anything to capture.
@@ -41,11 +45,7 @@ WATERSPOUT_API const ContextLink* capture_chain(Origin origin);
 /// The same; null where there is nothing. Allocates only while asynchronous
 /// backtraces are switched on.
 inline const ContextLink* capture_context(Origin origin) {
-  const ContextState& state = context_state;
-  if (state.current == nullptr && !state.tracing) [[likely]] {
-    return nullptr;
-  }
-  return capture_chain(origin);
+  return captures_nothing() ? nullptr : capture_chain(origin);
 }
 
 WATERSPOUT_API void release_context(const ContextLink* link) noexcept;
@@ -64,6 +64,18 @@ template <class Function>
 void call_as(void* argument) {
   (*static_cast<Function*>(argument))();
 }
+
+template <class Function>
+concept ComparesWithNull = requires(const Function& function) {
+  function == nullptr;
+};
+
+/// How an argument goes through the pointer to a callable: what fits registers
+/// by itself.
+template <class Argument>
+using Passed = std::conditional_t<std::is_trivially_copyable_v<Argument> &&
+                                      sizeof(Argument) <= 2 * sizeof(void*),
+                                  Argument, Argument&&>;
 
 /// Holds a reference that was captured until somebody takes it over.
 class CapturedContext {
@@ -107,6 +119,14 @@ class Callback;
 /// is undefined. R is void or default-constructible.
 template <class R, class... Args>
 class Callback<R(Args...)> {
+  static constexpr std::size_t kInlineSize = 40;
+
+  template <class Stored>
+  static constexpr bool kFitsInline =
+      sizeof(Stored) <= kInlineSize &&
+      alignof(Stored) <= alignof(std::max_align_t) &&
+      std::is_nothrow_move_constructible_v<Stored>;
+
  public:
   /// Empty: tests false and must not be called.
   Callback() noexcept = default;
@@ -121,7 +141,7 @@ class Callback<R(Args...)> {
                Origin origin = Origin::here()) {
     using Stored = std::decay_t<Function>;
     if constexpr (!std::is_function_v<std::remove_reference_t<Function>> &&
-                  requires(const Stored& f) { f == nullptr; }) {
+                  detail::ComparesWithNull<Stored>) {
       if (function == nullptr) {
         return;
       }
@@ -129,6 +149,28 @@ class Callback<R(Args...)> {
     detail::CapturedContext context(origin);
     emplace<Stored>(std::forward<Function>(function));
     context_ = context.release();
+    origin_ = origin;
+  }
+
+  /// For those who keep callbacks: whether make_in_place takes a `Function`. It
+  /// is never empty, fits in here, and making it cannot throw.
+  template <class Function>
+  static constexpr bool kMadeInPlace =
+      std::is_class_v<std::remove_cvref_t<Function>> &&
+      !std::is_same_v<std::remove_cvref_t<Function>, Callback> &&
+      std::is_invocable_r_v<R, std::decay_t<Function>&, Args...> &&
+      kFitsInline<std::decay_t<Function>> &&
+      std::is_nothrow_constructible_v<std::decay_t<Function>, Function> &&
+      // A lambda without captures does, as the function that it converts to.
+      (std::is_empty_v<std::decay_t<Function>> ||
+       !detail::ComparesWithNull<std::decay_t<Function>>);
+
+  /// Makes the callable here, which is cheaper than making a Callback and
+  /// moving it. Requires: this is empty; detail::captures_nothing().
+  template <class Function>
+  void make_in_place(Function&& function, Origin origin) noexcept {
+    emplace<std::decay_t<Function>>(std::forward<Function>(function));
+    context_ = nullptr;
     origin_ = origin;
   }
 
@@ -166,8 +208,7 @@ class Callback<R(Args...)> {
   ///   innermost first; what none of them handles leaves this call. Where one
   ///   was handled, the result is R{}.
   R operator()(Args... args) {
-    if (context_ == nullptr && detail::context_state.current == nullptr)
-        [[likely]] {
+    if (context_ == nullptr && detail::context_state.bare) [[likely]] {
       return operations_->invoke(storage_, std::forward<Args>(args)...);
     }
     return call_in_context(std::forward<Args>(args)...);
@@ -179,8 +220,7 @@ class Callback<R(Args...)> {
   ///
   /// Requires: the Callback is not empty.
   R call_once(Args... args) {
-    if (context_ == nullptr && detail::context_state.current == nullptr)
-        [[likely]] {
+    if (context_ == nullptr && detail::context_state.bare) [[likely]] {
       const Operations* const operations = std::exchange(operations_, nullptr);
       return operations->call_once(storage_, std::forward<Args>(args)...);
     }
@@ -206,21 +246,13 @@ class Callback<R(Args...)> {
   }
 
  private:
-  static constexpr std::size_t kInlineSize = 40;
-
   struct Operations {
-    R (*invoke)(std::byte* storage, Args&&... args);
-    R (*call_once)(std::byte* storage, Args&&... args);
+    R (*invoke)(std::byte* storage, detail::Passed<Args>... args);
+    R (*call_once)(std::byte* storage, detail::Passed<Args>... args);
     void (*relocate)(std::byte* __restrict from,
                      std::byte* __restrict to) noexcept;
     void (*destroy)(std::byte* storage) noexcept;
   };
-
-  template <class Stored>
-  static constexpr bool kFitsInline =
-      sizeof(Stored) <= kInlineSize &&
-      alignof(Stored) <= alignof(std::max_align_t) &&
-      std::is_nothrow_move_constructible_v<Stored>;
 
   template <class Stored>
   static R call(Stored& function, Args&&... args) {
@@ -236,10 +268,10 @@ class Callback<R(Args...)> {
     static Stored& in(std::byte* storage) noexcept {
       return *std::launder(reinterpret_cast<Stored*>(storage));
     }
-    static R invoke(std::byte* storage, Args&&... args) {
+    static R invoke(std::byte* storage, detail::Passed<Args>... args) {
       return call(in(storage), std::forward<Args>(args)...);
     }
-    static R call_once(std::byte* storage, Args&&... args) {
+    static R call_once(std::byte* storage, detail::Passed<Args>... args) {
       Stored taken(std::move(in(storage)));
       std::destroy_at(&in(storage));
       return call(taken, std::forward<Args>(args)...);
@@ -260,10 +292,10 @@ class Callback<R(Args...)> {
   template <class Stored>
   struct Allocated {
     using Owner = std::unique_ptr<Stored>;
-    static R invoke(std::byte* storage, Args&&... args) {
+    static R invoke(std::byte* storage, detail::Passed<Args>... args) {
       return call(*Inline<Owner>::in(storage), std::forward<Args>(args)...);
     }
-    static R call_once(std::byte* storage, Args&&... args) {
+    static R call_once(std::byte* storage, detail::Passed<Args>... args) {
       const Owner taken(std::move(Inline<Owner>::in(storage)));
       std::destroy_at(&Inline<Owner>::in(storage));
       return call(*taken, std::forward<Args>(args)...);
@@ -287,7 +319,7 @@ class Callback<R(Args...)> {
     take(other);
   }
 
-  [[gnu::noinline]] R call_once_in_context(Args&&... args) {
+  [[gnu::noinline]] R call_once_in_context(detail::Passed<Args>... args) {
     Callback taken(std::move(*this));
     return taken.call_in_context(std::forward<Args>(args)...);
   }
@@ -316,7 +348,7 @@ class Callback<R(Args...)> {
     }
   }
 
-  [[gnu::noinline]] R call_in_context(Args&&... args) {
+  [[gnu::noinline]] R call_in_context(detail::Passed<Args>... args) {
     if constexpr (std::is_void_v<R>) {
       auto inside = [&] {
         operations_->invoke(storage_, std::forward<Args>(args)...);

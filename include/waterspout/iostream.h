@@ -36,6 +36,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "waterspout/address.h"
 #include "waterspout/callback.h"
@@ -56,6 +57,10 @@ class StreamCore;
 }  // namespace detail
 
 /// What every kind of stream has in common: the buffers and the operations.
+///
+/// Operations that are asked for most have an overload, a template, for what
+/// most callbacks are, a small lambda: it is made where the stream keeps it.
+/// They do what the others do.
 ///
 /// Life: constructed -> (IOStream: connecting ->) open -> closed. When its loop
 /// closes, the stream closes with StreamErrc::loop_closed and drops its
@@ -123,6 +128,17 @@ class WATERSPOUT_API BaseIOStream
   void read_until(std::string_view delimiter, ReadCallback callback);
   void read_until(std::string_view delimiter, ReadUntilOptions options,
                   ReadCallback callback);
+  template <class Function>
+  requires(ReadCallback::kMadeInPlace<Function>) void read_until(
+      std::string_view delimiter, Function&& callback,
+      Origin origin = Origin::here()) {
+    if (ReadCallback* const place = begin_read_until(delimiter)) [[likely]] {
+      place->make_in_place(std::forward<Function>(callback), origin);
+      return;
+    }
+    read_until(delimiter,
+               ReadCallback(std::forward<Function>(callback), origin));
+  }
 
   /// Reads until `pattern` (PCRE2 syntax, on bytes) matches somewhere in the
   /// unread data and gives everything up to the end of the match. An open-ended
@@ -162,6 +178,15 @@ class WATERSPOUT_API BaseIOStream
   void read_bytes(std::size_t count, ReadCallback callback);
   void read_bytes(std::size_t count, ReadBytesOptions options,
                   ReadCallback callback);
+  template <class Function>
+  requires(ReadCallback::kMadeInPlace<Function>) void read_bytes(
+      std::size_t count, Function&& callback, Origin origin = Origin::here()) {
+    if (ReadCallback* const place = begin_read_bytes(count)) [[likely]] {
+      place->make_in_place(std::forward<Function>(callback), origin);
+      return;
+    }
+    read_bytes(count, ReadCallback(std::forward<Function>(callback), origin));
+  }
 
   struct ReadUntilCloseOptions {
     /// Gets every piece as it arrives; the read's own callback then gets an
@@ -194,6 +219,16 @@ class WATERSPOUT_API BaseIOStream
   /// Tornado: write(data, callback), whose second callback overwrote the first.
   void write(std::string_view data);
   void write(std::string_view data, WriteCallback callback);
+  template <class Function>
+  requires(WriteCallback::kMadeInPlace<Function>) void write(
+      std::string_view data, Function&& callback,
+      Origin origin = Origin::here()) {
+    if (WriteCallback* const place = begin_write(data)) [[likely]] {
+      place->make_in_place(std::forward<Function>(callback), origin);
+      return;
+    }
+    write(data, WriteCallback(std::forward<Function>(callback), origin));
+  }
 
   /// Called once when the stream has closed, for whatever reason, after all its
   /// other callbacks; error() tells why. A null callback takes it back. On a
@@ -295,6 +330,13 @@ class WATERSPOUT_API BaseIOStream
 
  private:
   friend class detail::StreamCore;
+
+  // The operation, where that is nothing out of the ordinary, but for its
+  // callback, which the caller makes where this says. Null: nothing has been
+  // done.
+  ReadCallback* begin_read_until(std::string_view delimiter) noexcept;
+  ReadCallback* begin_read_bytes(std::size_t count) noexcept;
+  WriteCallback* begin_write(std::string_view data);
 
   detail::StreamCore& core_;
 };

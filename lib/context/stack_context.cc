@@ -65,9 +65,20 @@ class ContextLink {
   std::unique_ptr<Trace> trace_;
 };
 
-constinit thread_local ContextState context_state{nullptr, false};
+constinit thread_local ContextState context_state{nullptr, false, true};
 
 namespace {
+
+void set_context_state(const ContextLink* current, bool tracing) noexcept {
+  context_state = {current, tracing, current == nullptr && !tracing};
+}
+
+// Installs a chain; gives the one before.
+const ContextLink* exchange_current(const ContextLink* link) noexcept {
+  const ContextLink* const previous = context_state.current;
+  set_context_state(link, context_state.tracing);
+  return previous;
+}
 
 const ContextLink* retained(const ContextLink* link) noexcept {
   if (link != nullptr) {
@@ -94,8 +105,8 @@ class LinkHolder {
 class CurrentChain {
  public:
   explicit CurrentChain(const ContextLink* link) noexcept
-      : previous_(std::exchange(context_state.current, link)) {}
-  ~CurrentChain() { context_state.current = previous_; }
+      : previous_(exchange_current(link)) {}
+  ~CurrentChain() { exchange_current(previous_); }
   CurrentChain(const CurrentChain&) = delete;
   CurrentChain& operator=(const CurrentChain&) = delete;
 
@@ -269,18 +280,17 @@ void run_with_context(const std::shared_ptr<Context>& context,
 }
 
 ContextScope::ContextScope() noexcept
-    : previous_(std::exchange(context_state.current, nullptr)),
-      installed_(nullptr) {}
+    : previous_(exchange_current(nullptr)), installed_(nullptr) {}
 
 ContextScope::ContextScope(std::shared_ptr<Context> context)
     : context_(std::move(context)),
       previous_(context_state.current),
       installed_(make_link(previous_, context_)) {
-  context_state.current = installed_;
+  exchange_current(installed_);
   try {
     entered_ = context_->enter();
   } catch (...) {
-    context_state.current = previous_;
+    exchange_current(previous_);
     release_context(installed_);
     throw;
   }
@@ -292,7 +302,7 @@ ContextScope::~ContextScope() {
     std::fputs("waterspout: stack context scopes ended out of order\n", stderr);
     std::abort();
   }
-  context_state.current = previous_;
+  exchange_current(previous_);
   release_context(installed_);
 }
 
@@ -321,7 +331,7 @@ std::string describe_backtrace(const detail::ContextLink* link) {
 }
 
 void stack_context::set_async_backtrace(bool on) noexcept {
-  detail::context_state.tracing = on;
+  detail::set_context_state(detail::context_state.current, on);
 }
 
 std::string stack_context::async_backtrace() {

@@ -22,6 +22,7 @@ struct Completion {
 /// for its completions, and an idle one holds none. Outlives its completions.
 class CompletionPool {
  public:
+  // So many are kept however many there were at once.
   static constexpr std::size_t kKept = 1024;
 
   /// Holds a completion that is in no queue any more, and gives it back.
@@ -53,44 +54,58 @@ class CompletionPool {
   CompletionPool(const CompletionPool&) = delete;
   CompletionPool& operator=(const CompletionPool&) = delete;
 
-  [[nodiscard]] Completion* take(Callback<void()>&& callback,
-                                 std::uint64_t position) {
+  /// A completion whose callback is empty, for `position`.
+  /// Errors: throws std::bad_alloc.
+  [[nodiscard]] Completion* take(std::uint64_t position) {
     if (free_ == nullptr) [[unlikely]] {
       add_node();
     }
+    return take_kept(position);
+  }
+
+  [[nodiscard]] bool keeps_any() const noexcept { return free_ != nullptr; }
+
+  /// The same. Requires: keeps_any().
+  [[nodiscard]] Completion* take_kept(std::uint64_t position) noexcept {
     Completion* const completion = free_;
     free_ = completion->next;
-    --kept_;
-    completion->callback = std::move(callback);
     completion->position = position;
     completion->next = nullptr;
     return completion;
   }
 
+  [[nodiscard]] bool keeps_all() const noexcept { return made_ <= kKept; }
+
+  /// Takes a completion back whose callback is the caller's to call once,
+  /// before anything else is taken. Requires: keeps_all().
+  void put_back(Completion* completion) noexcept {
+    completion->next = std::exchange(free_, completion);
+  }
+
  private:
-  [[gnu::noinline]] static void drop(Completion* completion) noexcept {
+  [[gnu::noinline]] void drop(Completion* completion) noexcept {
     const std::unique_ptr<Completion> dying(completion);
+    --made_;
   }
 
   [[gnu::noinline]] void add_node() {
     free_ = std::make_unique<Completion>().release();
-    ++kept_;
+    ++made_;
   }
 
   // Destroying the callback may run user code, so the node is kept out of the
   // pool until that is done.
   void give_back(Completion* completion) noexcept {
     completion->callback.reset();
-    if (kept_ >= kKept) [[unlikely]] {
+    if (!keeps_all()) [[unlikely]] {
       drop(completion);
       return;
     }
-    completion->next = std::exchange(free_, completion);
-    ++kept_;
+    put_back(completion);
   }
 
   Completion* free_ = nullptr;
-  std::size_t kept_ = 0;
+  std::size_t made_ = 0;  // and not dropped
 };
 
 }  // namespace waterspout

@@ -82,7 +82,9 @@ void LoopCore::run_until(const std::function<bool()>& done) {
 
 void LoopCore::stop() noexcept {
   stop_requested_ = true;
-  if (!in_turn()) {
+  if (in_turn()) {
+    unsettled_ = true;
+  } else {
     waker_->wake();
   }
 }
@@ -274,6 +276,15 @@ void LoopCore::run_due_timeouts() noexcept {
   }
 }
 
+// What a turn leaves to its end. Tasks that these tasks post wait for the next
+// turn, before which the descriptors are polled.
+void LoopCore::settle() noexcept {
+  run_tasks();
+  send_outputs();
+  settle_timer();
+  unsettled_ = !tasks_.empty();
+}
+
 void LoopCore::run_tasks() noexcept {
   IntrusiveList<LoopClient, TaskHook> tasks;
   tasks.take_all(tasks_);
@@ -292,7 +303,6 @@ void LoopCore::send_outputs() noexcept {
 // has added get their phase at the end of this pass. Where run() is about to
 // begin a phase by itself, no timer has to.
 void LoopCore::settle_timer() noexcept {
-  unsettled_ = false;
   const bool after_phase = std::exchange(in_phase_, false);
   const bool wants_phase =
       after_phase ? !callbacks_.rest() : callbacks_.wants_turn();

@@ -90,7 +90,11 @@ class LoopCore {
   // What streams use.
   void add_client(LoopClient& client) noexcept { clients_.push_back(client); }
   void post_task(LoopClient& client) noexcept;
-  void send_at_end(LoopClient& client) noexcept { outputs_.push_back(client); }
+  /// Requires: in_turn().
+  void send_at_end(LoopClient& client) noexcept {
+    outputs_.push_back(client);
+    unsettled_ = true;
+  }
   [[nodiscard]] ChunkPool& chunks() noexcept { return chunks_; }
   [[nodiscard]] CompletionPool& completions() noexcept { return completions_; }
   [[nodiscard]] Scratch& scratch() noexcept { return scratch_; }
@@ -103,16 +107,23 @@ class LoopCore {
   template <class... Args>
   std::exception_ptr call(Callback<void(Args...)>& callback,
                           const char* operation, Args... args) noexcept {
-    return guard(operation, callback.origin(),
-                 [&] { callback(std::forward<Args>(args)...); });
+    if (slow_threshold_ > Duration::zero()) [[unlikely]] {
+      return watched_call<Args...>(callback, operation,
+                                   std::forward<Args>(args)...);
+    }
+    return caught([&] { callback(std::forward<Args>(args)...); });
   }
 
   /// The same by Callback::call_once.
   template <class... Args>
   std::exception_ptr call_once(Callback<void(Args...)>& callback,
                                const char* operation, Args... args) noexcept {
-    return guard(operation, callback.origin(),
-                 [&] { callback.call_once(std::forward<Args>(args)...); });
+    if (slow_threshold_ > Duration::zero()) [[unlikely]] {
+      Callback<void(Args...)> taken(std::move(callback));
+      return watched_call<Args...>(taken, operation,
+                                   std::forward<Args>(args)...);
+    }
+    return caught([&] { callback.call_once(std::forward<Args>(args)...); });
   }
 
   /// Tells IOLoop::handle_callback_exception.
@@ -179,30 +190,21 @@ class LoopCore {
 
   // The one place where an exception of a callback is caught.
   template <class Function>
-  std::exception_ptr guard(const char* operation, Origin origin,
-                           Function function) noexcept {
-    if (slow_threshold_ > Duration::zero()) [[unlikely]] {
-      return watched(operation, origin, function);
-    }
-    return caught(function);
-  }
-
-  template <class Function>
-  [[gnu::noinline]] std::exception_ptr watched(const char* operation,
-                                               Origin origin,
-                                               Function& function) noexcept {
-    const SlowCallbackWatch watch(*this, operation, origin);
-    return caught(function);
-  }
-
-  template <class Function>
-  static std::exception_ptr caught(Function& function) noexcept {
+  static std::exception_ptr caught(Function function) noexcept {
     try {
       function();
       return nullptr;
     } catch (...) {
       return std::current_exception();
     }
+  }
+
+  template <class... Args>
+  [[gnu::noinline]] std::exception_ptr watched_call(
+      Callback<void(Args...)>& callback, const char* operation,
+      Args... args) noexcept {
+    const SlowCallbackWatch watch(*this, operation, callback.origin());
+    return caught([&] { callback(std::forward<Args>(args)...); });
   }
 
   void on_timer(IOLoop::Events ready) noexcept;
@@ -214,20 +216,13 @@ class LoopCore {
   bool poll_virtually();
   void run_phase() noexcept;
   void run_due_timeouts() noexcept;
-  // Tasks that these tasks post wait for the next turn, before which the
-  // descriptors are polled.
   void finish_turn() noexcept {
     ++turns_;
-    if (!tasks_.empty()) {
-      run_tasks();
-    }
-    if (!outputs_.empty()) {
-      send_outputs();
-    }
-    if (unsettled_ || stop_requested_.load(std::memory_order_relaxed)) {
-      settle_timer();
+    if (unsettled_) [[unlikely]] {
+      settle();
     }
   }
+  void settle() noexcept;
   void run_tasks() noexcept;
   void send_outputs() noexcept;
   void settle_timer() noexcept;
@@ -258,7 +253,8 @@ class LoopCore {
   bool leaving_ = false;    // a phase has run since stop() was asked for
   bool in_phase_ = false;   // this turn has run one
   bool phase_due_ = false;  // run() begins one after its next poll
-  bool unsettled_ = false;  // the timer may have to fire at another time
+  // Tasks or output wait, or the timer may have to fire at another time.
+  bool unsettled_ = false;
   std::atomic<bool> stop_requested_ = false;
   Duration slow_threshold_ = Duration::zero();
   std::uint64_t turns_ = 0;

@@ -41,10 +41,12 @@ class Scratch {
   }
 
  private:
-  // The kernel copies to and from the beginning of a cache line faster.
+  // The kernel copies to and from the beginning of a cache line faster. What
+  // lies behind the bytes is nobody's: nobody's data begins where they end.
   template <std::size_t Size>
   struct alignas(64) Block {
     char bytes[Size];
+    char gap;
   };
 
   std::unique_ptr<Block<kInputSize>> input_;

@@ -22,6 +22,20 @@ void BaseIOStream::read_until(std::string_view delimiter,
   core_.read_until(delimiter, options.max_bytes, std::move(callback));
 }
 
+BaseIOStream::ReadCallback* BaseIOStream::begin_read_until(
+    std::string_view delimiter) noexcept {
+  return core_.begin_read_until(delimiter);
+}
+
+BaseIOStream::ReadCallback* BaseIOStream::begin_read_bytes(
+    std::size_t count) noexcept {
+  return core_.begin_read_bytes(count);
+}
+
+BaseIOStream::WriteCallback* BaseIOStream::begin_write(std::string_view data) {
+  return core_.begin_write(data);
+}
+
 void BaseIOStream::read_until_regex(std::string_view pattern,
                                     ReadCallback callback) {
   core_.read_until_regex(pattern, kUnlimited, std::move(callback));
@@ -51,7 +65,7 @@ void BaseIOStream::read_until_close(ReadUntilCloseOptions options,
   core_.read_until_close(std::move(options), std::move(callback));
 }
 
-void BaseIOStream::write(std::string_view data) { core_.write(data, {}); }
+void BaseIOStream::write(std::string_view data) { core_.write(data); }
 
 void BaseIOStream::write(std::string_view data, WriteCallback callback) {
   core_.write(data, std::move(callback));

@@ -58,7 +58,7 @@ PipeTransport::PipeTransport(UniqueFd fd, std::unique_ptr<NonBlockingMode> mode)
   only_writes_ = flags >= 0 && (flags & O_ACCMODE) == O_WRONLY;
 }
 
-Transfer PipeTransport::read(std::span<char> into) noexcept {
+Transfer PipeTransport::read_otherwise(std::span<char> into) noexcept {
   if (only_writes_) {
     return look_for_reader();
   }

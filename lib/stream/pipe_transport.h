@@ -19,11 +19,7 @@ class PipeTransport final : public Transport {
                          std::unique_ptr<NonBlockingMode> mode = nullptr);
 
   [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
-  Transfer read(std::span<char> into) noexcept override;
-  Transfer write(std::string_view piece) noexcept override {
-    const iovec vector{const_cast<char*>(piece.data()), piece.size()};
-    return write(std::span(&vector, 1));
-  }
+  using Transport::write;
   Transfer write(std::span<const iovec> pieces) noexcept override;
 
   /// There is nothing to connect: both say that it is not supported.
@@ -31,6 +27,7 @@ class PipeTransport final : public Transport {
   std::error_code connect_result() noexcept override;
 
  private:
+  Transfer read_otherwise(std::span<char> into) noexcept override;
   [[nodiscard]] Transfer look_for_reader() const noexcept;
   [[nodiscard]] bool has(short condition) const noexcept;
 

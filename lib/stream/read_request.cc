@@ -7,6 +7,12 @@ namespace waterspout {
 
 using Judgement = ReadRequest::Verdict::Kind;
 
+BaseIOStream::ReadCallback* ReadRequest::repeat_until_sequence(
+    std::string_view delimiter) noexcept {
+  const bool repeats = delimiter == delimiter_ && !delimiter.empty();
+  return repeats ? start_again() : nullptr;
+}
+
 void ReadRequest::start_regex(std::string_view pattern, std::size_t max_bytes,
                               BaseIOStream::ReadCallback&& callback) {
   if (!matching_ || matching_->regex.pattern() != pattern) {
@@ -44,8 +50,7 @@ void ReadRequest::start_until_close(
 ReadRequest::Verdict ReadRequest::search(ChunkDeque& buffer, bool at_end) {
   switch (kind_) {
     case Kind::until:
-      return judge_delimiter(buffer.find(delimiter_, resume_from()),
-                             buffer.size());
+      return judge_delimiter(buffer.find(delimiter_, searched_), buffer.size());
     case Kind::regex:
       static_cast<void>(buffer.make_contiguous());
       return judge_regex(buffer.front());
@@ -111,11 +116,6 @@ ReadRequest::Verdict ReadRequest::judge_rest(std::size_t unread,
                                              bool at_end) const noexcept {
   const bool piece = streaming() && unread != 0;
   return {piece || at_end ? Judgement::found : Judgement::more, unread};
-}
-
-std::size_t ReadRequest::missing(std::size_t buffered) const noexcept {
-  const bool known = kind_ == Kind::bytes && !partial_ && !streaming();
-  return known && count_ > buffered ? count_ - buffered : 0;
 }
 
 }  // namespace waterspout

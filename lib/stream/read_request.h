@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,7 +35,7 @@ class ReadRequest {
 
   void start_until(std::string_view delimiter, std::size_t max_bytes,
                    BaseIOStream::ReadCallback&& callback) {
-    if (!repeats(delimiter)) {
+    if (delimiter != delimiter_) {
       delimiter_.assign(delimiter);
     }
     max_bytes_ = max_bytes;
@@ -47,6 +48,27 @@ class ReadRequest {
   void start_until_close(BaseIOStream::StreamingCallback&& streaming_callback,
                          BaseIOStream::ReadCallback&& callback);
 
+  // The same for a callback that the caller makes where these say, at once.
+
+  /// Most reads want what the last one did, and have their delimiter in place.
+  /// Null if this one does not; then nothing is started.
+  [[nodiscard]] BaseIOStream::ReadCallback* repeat_until(
+      std::string_view delimiter) noexcept {
+    if (delimiter.size() != 1) {
+      return repeat_until_sequence(delimiter);
+    }
+    const bool repeats =
+        delimiter_.size() == 1 && delimiter.front() == delimiter_.front();
+    return repeats ? start_again() : nullptr;
+  }
+  [[nodiscard]] BaseIOStream::ReadCallback& start_bytes(
+      std::size_t count) noexcept {
+    partial_ = false;
+    count_ = count;
+    kind_ = Kind::bytes;
+    return callback_;
+  }
+
   [[nodiscard]] bool pending() const noexcept { return kind_ != Kind::none; }
   [[nodiscard]] bool streaming() const noexcept {
     return streaming_callback_ != nullptr;
@@ -56,16 +78,35 @@ class ReadRequest {
   /// is empty. `at_end`: no more will come.
   Verdict search(ChunkDeque& buffer, bool at_end);
   Verdict search(std::string_view unread, bool at_end) {
-    if (kind_ != Kind::until) {
-      return search_otherwise(unread, at_end);
+    return awaits_delimiter() ? search_delimiter(unread)
+                              : search_otherwise(unread, at_end);
+  }
+
+  /// The same for what most reads are. Requires: awaits_delimiter().
+  Verdict search_delimiter(std::string_view unread) noexcept {
+    if (delimiter_.size() != 1) {
+      return judge_delimiter(find_sequence(unread, delimiter_, searched_),
+                             unread.size());
     }
-    return judge_delimiter(find_bytes(unread, delimiter_, resume_from()),
-                           unread.size());
+    const char* const from = unread.data() + searched_;
+    const void* const hit =
+        std::memchr(from, delimiter_.front(), unread.size() - searched_);
+    if (hit == nullptr) [[unlikely]] {
+      return judge_delimiter(ChunkDeque::npos, unread.size());
+    }
+    const auto* const last = static_cast<const char*>(hit);
+    return judge_end(static_cast<std::size_t>(last + 1 - unread.data()));
+  }
+  [[nodiscard]] bool awaits_delimiter() const noexcept {
+    return kind_ == Kind::until;
   }
 
   /// How many bytes must still arrive, where that is known and they are wanted
   /// in one piece; 0 otherwise. `buffered` have arrived.
-  [[nodiscard]] std::size_t missing(std::size_t buffered) const noexcept;
+  [[nodiscard]] std::size_t missing(std::size_t buffered) const noexcept {
+    const bool known = kind_ == Kind::bytes && !partial_ && !streaming();
+    return known && count_ > buffered ? count_ - buffered : 0;
+  }
 
   /// A piece of `size` bytes goes to the streaming callback.
   void count_piece(std::size_t size) noexcept {
@@ -94,17 +135,21 @@ class ReadRequest {
     return kNames[static_cast<std::size_t>(kind_)];
   }
 
-  /// Ends the read; the caller calls its callback, or destroys it: taken out
-  /// first, since the next read may start meanwhile.
+  /// Ends the read; the caller calls its callback: taken out first, since the
+  /// next read may start meanwhile.
   [[nodiscard]] BaseIOStream::ReadCallback& finish() noexcept {
     kind_ = Kind::none;
     return callback_;
   }
 
-  /// Tells this read from later ones.
-  [[nodiscard]] std::uint32_t generation() const noexcept {
-    return generation_;
+  /// The same where it is not to be called, but destroyed.
+  [[nodiscard]] BaseIOStream::ReadCallback& drop() noexcept {
+    ++dropped_;
+    return finish();
   }
+
+  /// How many reads were dropped: tells a streaming callback that its read was.
+  [[nodiscard]] std::uint32_t dropped() const noexcept { return dropped_; }
 
   /// The streaming callback, taken out for a call and put back after it.
   [[nodiscard]] std::unique_ptr<BaseIOStream::StreamingCallback>
@@ -121,26 +166,23 @@ class ReadRequest {
     callback.set_operation(operation);
     kind_ = kind;
     searched_ = 0;
-    ++generation_;
     std::construct_at(&callback_, std::move(callback));  // it was empty
   }
-  // Most reads want what the last one did; its storage is in place.
-  [[nodiscard]] bool repeats(std::string_view delimiter) const noexcept {
-    return delimiter.size() == delimiter_.size() &&
-           delimiter.front() == delimiter_.front() &&
-           (delimiter.size() == 1 || delimiter == delimiter_);
+  BaseIOStream::ReadCallback* start_again() noexcept {
+    max_bytes_ = BaseIOStream::kUnlimited;
+    searched_ = 0;
+    kind_ = Kind::until;
+    return &callback_;
   }
+  BaseIOStream::ReadCallback* repeat_until_sequence(
+      std::string_view delimiter) noexcept;
   Verdict search_otherwise(std::string_view unread, bool at_end);
-  // A delimiter may have begun in the last bytes that were searched.
-  [[nodiscard]] std::size_t resume_from() const noexcept {
-    const std::size_t reach = delimiter_.size() - 1;
-    return searched_ - std::min(searched_, reach);
-  }
   Verdict judge_delimiter(std::size_t hit, std::size_t unread) noexcept {
     if (hit != ChunkDeque::npos) {
       return judge_end(hit + delimiter_.size());
     }
-    searched_ = unread;
+    // It may have begun in the last bytes.
+    searched_ = unread - std::min(unread, delimiter_.size() - 1);
     return judge_missing(unread);
   }
   [[nodiscard]] Verdict judge_count(std::size_t unread) const noexcept;
@@ -164,7 +206,7 @@ class ReadRequest {
 
   Kind kind_ = Kind::none;
   bool partial_ = false;
-  std::uint32_t generation_ = 0;
+  std::uint32_t dropped_ = 0;
   std::string delimiter_;
   std::unique_ptr<Matching> matching_;  // the last one, for the next read
   std::size_t count_ = 0;               // bytes: still to be delivered

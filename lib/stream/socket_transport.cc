@@ -11,14 +11,6 @@
 namespace waterspout {
 namespace {
 
-// ENOBUFS: the kernel is short of memory for now, which passes as a full
-// socket buffer does.
-bool would_block(int code) {
-  return code == EAGAIN || code == EWOULDBLOCK || code == ENOBUFS;
-}
-
-Transfer failed(int code) { return Transfer::failure(errno_code(code)); }
-
 // What a system call comes to that is repeated while signals interrupt it.
 template <class Call>
 Transfer attempt(Call call) {
@@ -28,14 +20,22 @@ Transfer attempt(Call call) {
       return {Transfer::Outcome::done, static_cast<std::size_t>(bytes)};
     }
     if (errno != EINTR) {
-      return would_block(errno) ? Transfer() : failed(errno);
+      return Transfer::from_errno(errno);
     }
   }
 }
 
 }  // namespace
 
-Transfer SocketTransport::read(std::span<char> into) noexcept {
+// ENOBUFS: the kernel is short of memory for now, which passes as a full
+// socket buffer does.
+Transfer Transfer::from_errno(int code) noexcept {
+  const bool would_block =
+      code == EAGAIN || code == EWOULDBLOCK || code == ENOBUFS;
+  return would_block ? Transfer() : failure(errno_code(code));
+}
+
+Transfer SocketTransport::read_otherwise(std::span<char> into) noexcept {
   const Transfer received =
       attempt([&] { return ::recv(fd_.get(), into.data(), into.size(), 0); });
   const bool ended =
@@ -43,16 +43,12 @@ Transfer SocketTransport::read(std::span<char> into) noexcept {
   return ended ? Transfer(Transfer::Outcome::end) : received;
 }
 
-Transfer SocketTransport::write(std::string_view piece) noexcept {
-  return attempt([&] {
-    return ::send(fd_.get(), piece.data(), piece.size(), MSG_NOSIGNAL);
-  });
-}
-
 Transfer SocketTransport::write(std::span<const iovec> pieces) noexcept {
   if (pieces.size() == 1) {  // cheaper than sendmsg
-    return write(std::string_view(static_cast<const char*>(pieces[0].iov_base),
-                                  pieces[0].iov_len));
+    return attempt([&] {
+      return ::send(fd_.get(), pieces[0].iov_base, pieces[0].iov_len,
+                    MSG_NOSIGNAL);
+    });
   }
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces.data());
@@ -65,9 +61,10 @@ Transfer SocketTransport::connect(const Address& address) noexcept {
     fd_.reset(::socket(address.family(),
                        SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd_) {
-      return failed(errno);
+      return Transfer::failure(errno_code(errno));
     }
   }
+  socket_ = fd_.get();
   if (address.family() == AF_INET || address.family() == AF_INET6) {
     // Without it the connection is slower, not worse.
     static_cast<void>(set_tcp_nodelay(fd_.get(), true));
@@ -78,7 +75,7 @@ Transfer SocketTransport::connect(const Address& address) noexcept {
   }
   // An interrupted connect(2) goes on in the background.
   const bool under_way = errno == EINPROGRESS || errno == EINTR;
-  return under_way ? Transfer{} : failed(errno);
+  return under_way ? Transfer{} : Transfer::failure(errno_code(errno));
 }
 
 std::error_code SocketTransport::connect_result() noexcept {

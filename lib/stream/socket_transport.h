@@ -14,13 +14,17 @@ class SocketTransport final : public Transport {
   SocketTransport() = default;
 
   /// Takes `fd`, which is non-blocking already.
-  explicit SocketTransport(UniqueFd fd) noexcept : fd_(std::move(fd)) {}
+  explicit SocketTransport(UniqueFd fd) noexcept : fd_(std::move(fd)) {
+    socket_ = fd_.get();
+  }
 
   [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
-  [[nodiscard]] UniqueFd take_fd() noexcept { return std::move(fd_); }
-  Transfer read(std::span<char> into) noexcept override;
+  [[nodiscard]] UniqueFd take_fd() noexcept {
+    socket_ = -1;
+    return std::move(fd_);
+  }
+  using Transport::write;
   Transfer write(std::span<const iovec> pieces) noexcept override;
-  Transfer write(std::string_view piece) noexcept override;
 
   /// Also switches TCP_NODELAY on: the stream gathers small writes itself.
   Transfer connect(const Address& address) noexcept override;
@@ -30,6 +34,8 @@ class SocketTransport final : public Transport {
   void end_output() noexcept override;
 
  private:
+  Transfer read_otherwise(std::span<char> into) noexcept override;
+
   UniqueFd fd_;
 };
 

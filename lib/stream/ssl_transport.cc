@@ -120,7 +120,7 @@ Transfer SSLTransport::handshake() noexcept {
   return {};
 }
 
-Transfer SSLTransport::read(std::span<char> into) noexcept {
+Transfer SSLTransport::read_otherwise(std::span<char> into) noexcept {
   std::size_t filled = 0;
   bool drained = false;  // the last receive was short
   bool more = false;     // or it was not

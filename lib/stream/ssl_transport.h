@@ -28,11 +28,7 @@ class SSLTransport final : public Transport {
   Transfer connect(const Address& address) noexcept override;
   std::error_code connect_result() noexcept override;
   Transfer handshake() noexcept override;
-  Transfer read(std::span<char> into) noexcept override;
-  Transfer write(std::string_view piece) noexcept override {
-    const iovec vector{const_cast<char*>(piece.data()), piece.size()};
-    return write(std::span(&vector, 1));
-  }
+  using Transport::write;
   Transfer write(std::span<const iovec> pieces) noexcept override;
   Transfer flush() noexcept override;
   void finish() noexcept override;
@@ -41,6 +37,7 @@ class SSLTransport final : public Transport {
   [[nodiscard]] const TLSSession& session() const noexcept { return *session_; }
 
  private:
+  Transfer read_otherwise(std::span<char> into) noexcept override;
   void begin() noexcept;
   Transfer receive(std::size_t size) noexcept;
   Transfer keep_rest(Transfer result, bool more) noexcept;

@@ -71,95 +71,18 @@ StreamCore::~StreamCore() {
   }
 }
 
-void StreamCore::on_readable(IOLoop::Events /*ready*/) noexcept {
-  handle([this] {
-    if (phase_ == Phase::shaking_hands) [[unlikely]] {
-      shake_hands();
-      deliver();
-    } else {
-      receive_input();
-    }
-  });
-}
-
-void StreamCore::on_writable(IOLoop::Events /*ready*/) noexcept {
-  handle([this] {
-    if (phase_ == Phase::connecting) {
-      finish_connecting();
-    } else if (phase_ == Phase::shaking_hands) {
-      shake_hands();
-    } else {
-      send_now({});
-    }
-    deliver();
-  });
-}
-
-void StreamCore::run_task() noexcept {
-  handle([this] {
-    if (phase_ == Phase::shaking_hands) {
-      shake_hands();
-    } else if (input_waits()) {
-      receive_input();
-      return;
-    }
-    deliver();
-  });
-}
-
-// As every event ends. Callbacks of what is done by that wait for the next
-// turn: the loop is sending the output of this one.
-void StreamCore::send_gathered() noexcept {
-  handle([] {});
-}
-
-void StreamCore::handshake_is_late() noexcept {
-  handle([this] {
-    fail("handshake", SSLErrc::handshake_timeout);
-    deliver();
-  });
-}
-
-// Every way in from the loop: holds the stream, whatever the callbacks let go
-// of. What is thrown here is want of memory, since exceptions of callbacks do
-// not come this far.
-template <class Step>
-void StreamCore::handle(Step step) noexcept {
-  if (!kept_) {
-    kept_ = owner_->shared_from_this();
-  }
-  dispatching_ = true;
-  try {
-    step();
-    send_what_is_gathered();
-    if (plain_ && read_.pending()) [[likely]] {
-      dispatching_ = false;
-      return;  // it listens, and is kept
-    }
-    end_handling();
-  } catch (...) {
-    if (!closed()) {
-      shut(std::make_error_code(std::errc::not_enough_memory), nullptr);
-    }
-    loop_->post_task(*this);
-  }
-  dispatching_ = false;
-  if (!has_something_to_report()) {
-    let_itself_go();  // Last: may destroy *this.
-  }
-}
-
 void StreamCore::end_handling() {
   if ((closed() || write_.has_completions()) && has_due()) {
-    loop_->post_task(*this);
+    post_task();
   }
   settle();
-  plain_ = sails_plainly();
+  set_plain(sails_plainly());
 }
 
 bool StreamCore::sails_plainly() const noexcept {
-  return gathering() && !write_.ended() && !read_ended_ && !connecting_ &&
-         !handshake_ && options_.max_write_buffer_size >= kGatheredAtMost &&
+  return open() && write_.size() == 0 && !write_.blocked() && !write_.ended() &&
+         !read_ended_ && !connecting_ && !handshake_ && !has_task() &&
+         options_.max_write_buffer_size >= kGatheredAtMost &&
          !transport_->freezes_writes() && readable_ && readable_->added();
 }
 
@@ -173,7 +96,7 @@ void StreamCore::settle() {
   if (wants_input()) {
     listen_for_input();
     if (open() && transport_->holds_input()) {
-      loop_->post_task(*this);
+      post_task();
     }
   }
   if (open() && transport_->holds_output()) {
@@ -194,9 +117,9 @@ void StreamCore::settle_outside() {
   }
   const std::shared_ptr<BaseIOStream> held = owner_->shared_from_this();
   settle();
-  plain_ = sails_plainly();
+  set_plain(sails_plainly());
   if (has_due()) {
-    loop_->post_task(*this);
+    post_task();
   }
   if (!has_something_to_report()) {
     let_itself_go();
@@ -230,23 +153,6 @@ bool StreamCore::has_due() const noexcept {
   const bool connected = connecting_ && open();
   return connected || has_handshake_due() || readable || has_written_due() ||
          ended || (closed() && watched_for_close());
-}
-
-void StreamCore::listen_for_input() {
-  if (!readable_) {
-    readable_.emplace(*loop_, transport_->fd(), IOLoop::READ,
-                      Event::calling<&StreamCore::on_readable>(*this));
-  }
-  add(*readable_);
-}
-
-void StreamCore::listen_for_output() {
-  if (!writable_) {
-    writable_ = std::make_unique<Event>(
-        *loop_, transport_->fd(), IOLoop::WRITE,
-        Event::calling<&StreamCore::on_writable>(*this));
-  }
-  add(*writable_);
 }
 
 void StreamCore::add(Event& event) {
@@ -342,7 +248,7 @@ void StreamCore::shut(std::error_code error,
                       std::unique_ptr<Failure> failure) noexcept {
   const bool was_open = open();
   phase_ = Phase::closed;
-  plain_ = false;
+  set_plain(false);
   error_ = error;
   failure_ = std::move(failure);
   readable_.reset();

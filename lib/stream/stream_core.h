@@ -1,9 +1,9 @@
 // StreamCore: the inside of every stream. The buffers, the one pending read,
 // the queue of writes, one phase, and the dispatch that runs the callbacks.
 //
-// stream_core.cc has its life, its end and the ways in; stream_delivery.cc runs
-// the callbacks; stream_opening.cc has how it comes to be open;
-// stream_reading.cc and stream_writing.cc the two directions.
+// stream_core.cc has its life and its end; stream_events.cc the ways in from
+// the loop, and runs the callbacks; stream_opening.cc has how it comes to be
+// open; stream_reading.cc and stream_writing.cc the two directions.
 
 #pragma once
 
@@ -52,7 +52,23 @@ class StreamCore final : public LoopClient {
                   BaseIOStream::ReadCallback&& callback);
   void read_until_close(BaseIOStream::ReadUntilCloseOptions&& options,
                         BaseIOStream::ReadCallback&& callback);
+  void write(std::string_view data);
   void write(std::string_view data, BaseIOStream::WriteCallback&& callback);
+  // See BaseIOStream.
+  BaseIOStream::ReadCallback* begin_read_until(
+      std::string_view delimiter) noexcept {
+    return can_begin_read() ? read_.repeat_until(delimiter) : nullptr;
+  }
+  BaseIOStream::ReadCallback* begin_read_bytes(std::size_t count) noexcept {
+    return can_begin_read() ? &read_.start_bytes(count) : nullptr;
+  }
+  BaseIOStream::WriteCallback* begin_write(std::string_view data) {
+    if (!can_gather(data.size()) || !captures_nothing() ||
+        !write_.has_room_for_completion()) [[unlikely]] {
+      return nullptr;
+    }
+    return &write_.gather_to_tell(data, loop_->scratch());
+  }
   void connect(const Address& address, IOStream::ConnectCallback callback);
   void set_close_callback(BaseIOStream::CloseCallback callback);
   void close(std::error_code error);
@@ -156,10 +172,10 @@ class StreamCore final : public LoopClient {
   };
 
   // stream_core.cc
-  void on_readable(IOLoop::Events ready) noexcept;
+  [[gnu::always_inline]] void on_readable(IOLoop::Events ready) noexcept;
   void on_writable(IOLoop::Events ready) noexcept;
   template <class Step>
-  void handle(Step step) noexcept;
+  [[gnu::always_inline]] void handle(Step step) noexcept;
   [[gnu::noinline]] void end_handling();
   [[nodiscard]] bool has_something_to_report() const noexcept;
   [[gnu::noinline]] void let_itself_go() noexcept;
@@ -180,7 +196,23 @@ class StreamCore final : public LoopClient {
     return watched_for_close() || watched_for_read_end();
   }
   [[nodiscard]] bool sails_plainly() const noexcept;
+  void post_task() noexcept {
+    set_plain(false);
+    loop_->post_task(*this);
+  }
+  [[nodiscard]] bool has_task() const noexcept {
+    return static_cast<const TaskHook&>(*this).linked();
+  }
+  void set_plain(bool plain) noexcept {
+    plain_ = plain;
+    in_plain_callback_ = plain && dispatching_;
+  }
+  void set_dispatching(bool dispatching) noexcept {
+    dispatching_ = dispatching;
+    in_plain_callback_ = dispatching && plain_;
+  }
   void deliver();
+  [[gnu::always_inline]] void run_callbacks();
   [[gnu::noinline]] bool deliver_one();
   bool deliver_plainly();
   void deliver_written();
@@ -251,6 +283,8 @@ class StreamCore final : public LoopClient {
   void finish_writing();
 
   // stream_reading.cc
+  // A read that still misses this much is received where it will be delivered.
+  static constexpr std::size_t kDirectAtLeast = 16384;
   void check_can_read(const char* operation, bool has_callback) const {
     if (!has_callback || read_.pending()) [[unlikely]] {
       refuse_to_read(operation, has_callback);
@@ -258,8 +292,11 @@ class StreamCore final : public LoopClient {
   }
   [[noreturn]] void refuse_to_read(const char* operation,
                                    bool has_callback) const;
+  [[nodiscard]] bool can_begin_read() const noexcept {
+    return in_plain_callback_ && !read_.pending() && captures_nothing();
+  }
   void read_started() {
-    if (!plain_ || !dispatching_) {
+    if (!in_plain_callback_) {
       look_at_read();
     }
   }
@@ -267,7 +304,7 @@ class StreamCore final : public LoopClient {
   void drop_unsatisfied_read() noexcept;
   void drop_read() noexcept;
   void overflow();
-  void receive_input();
+  [[gnu::always_inline]] void receive_input();
   [[nodiscard]] bool wants_input() const noexcept {
     if (!open() || read_ended_) {
       return false;
@@ -281,8 +318,9 @@ class StreamCore final : public LoopClient {
   [[nodiscard]] bool input_waits() const noexcept {
     return wants_input() && transport_->holds_input();
   }
-  bool receive_once();
-  void nothing_received(const Transfer& received);
+  [[gnu::always_inline]] bool receive_once();
+  bool receive_more(std::size_t missing);
+  void nothing_received(Transfer received);
   [[nodiscard]] std::span<char> input_room(bool direct, std::size_t missing);
   // Called when the callbacks that could use the bytes in place have run.
   void store_incoming() {
@@ -298,6 +336,7 @@ class StreamCore final : public LoopClient {
     return read_.search(unread_, nothing_more_comes());
   }
   bool deliver_read();
+  bool deliver_line();
   [[gnu::noinline]] bool deliver_otherwise(ReadRequest::Verdict verdict);
   void deliver_piece(std::size_t size);
   void deliver_result(std::size_t size);
@@ -319,16 +358,16 @@ class StreamCore final : public LoopClient {
   }
   // What most writes are: some bytes more, by a callback of this very stream.
   [[nodiscard]] bool can_gather(std::size_t more) const noexcept {
-    return plain_ && dispatching_ && more < kLargeWrite &&
-           more + write_.size() <= kGatheredAtMost;
+    return in_plain_callback_ && more < kLargeWrite &&
+           more + write_.gathered() <= kGatheredAtMost;
   }
   [[gnu::noinline]] void write_otherwise(
       std::string_view data, BaseIOStream::WriteCallback&& callback);
   void send_or_queue(std::string_view data);
   void send_now(std::string_view data);
-  void has_sent(const Transfer& sent);
+  void has_sent(Transfer sent);
   void send_what_is_gathered() {
-    if (plain_ && write_.only_gathers()) [[likely]] {
+    if (plain_ && write_.gathered() != 0) [[likely]] {
       const Transfer sent = write_.send_gathered(*transport_);
       if (sent.outcome != Transfer::Outcome::done) [[unlikely]] {
         has_sent(sent);
@@ -359,14 +398,15 @@ class StreamCore final : public LoopClient {
   std::unique_ptr<Failure> failure_;
 
   Phase phase_;
-  bool read_ended_ = false;     // by the peer, on a half-closed stream
-  bool write_ended_ = false;    // by us
-  bool shutting_down_ = false;  // our side ends when all is sent
-  bool dispatching_ = false;    // callbacks are run, or about to be
+  bool read_ended_ = false;         // by the peer, on a half-closed stream
+  bool write_ended_ = false;        // by us
+  bool shutting_down_ = false;      // our side ends when all is sent
+  bool dispatching_ = false;        // callbacks are run, or about to be
+  bool in_plain_callback_ = false;  // that, and plain_
   // Nothing is out of the ordinary: it is open both ways, is watched for input,
-  // the kernel takes what it is given, and only reads and writes can become
-  // due. So most streams are most of the time, and then few questions are
-  // asked.
+  // the kernel takes what it is given, no output waits but what is gathered, no
+  // task is posted, and only reads and writes can become due. So most streams
+  // are most of the time, and then few questions are asked.
   bool plain_ = false;
 };
 

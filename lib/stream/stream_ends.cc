@@ -38,13 +38,13 @@ void StreamCore::end_reading() {
     return;
   }
   read_ended_ = true;
-  plain_ = false;
+  set_plain(false);
   drop_unsatisfied_read();
 }
 
 void StreamCore::close_after_writing() {
   shutting_down_ = false;
-  plain_ = false;
+  set_plain(false);
   write_.end();
   if (write_.size() == 0) {
     close({});
@@ -57,7 +57,7 @@ void StreamCore::shutdown_write() {
     return;
   }
   shutting_down_ = true;
-  plain_ = false;
+  set_plain(false);
   write_.end();
   if (open() && write_.size() == 0) {
     finish_writing();

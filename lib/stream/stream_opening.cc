@@ -71,7 +71,7 @@ void StreamCore::expect_handshake(Duration limit, bool as_client) {
   handshake_->limit = limit;
   handshake_->as_client = as_client;
   if (phase_ == Phase::shaking_hands) {
-    loop_->post_task(*this);
+    post_task();
   }
 }
 
@@ -133,7 +133,7 @@ void StreamCore::wait_for_handshake(Callback<void()> callback) {
   if (!handshake_) {
     handshake_ = std::make_unique<Handshake>();
   }
-  plain_ = false;
+  set_plain(false);
   callback.set_operation("wait_for_handshake");
   handshake_->callback = std::move(callback);
   settle_outside();
@@ -198,7 +198,7 @@ std::string StreamCore::take_all_unread() {
 
 std::unique_ptr<Transport> StreamCore::let_go() noexcept {
   phase_ = Phase::closed;
-  plain_ = false;
+  set_plain(false);
   readable_.reset();
   writable_.reset();
   loop_->count_stream(false);

@@ -11,12 +11,6 @@
 namespace waterspout::detail {
 namespace {
 
-// Receives in a row before others get their turn.
-constexpr int kReadsPerEvent = 16;
-
-// A read that still misses this much is received where it will be delivered.
-constexpr std::size_t kDirectAtLeast = 16384;
-
 // Room made at once for such a read: what a peer only announces costs no
 // memory.
 constexpr std::size_t kDirectRoom = std::size_t{1024} * 1024;
@@ -106,34 +100,7 @@ void StreamCore::drop_unsatisfied_read() noexcept {
 // Out of the stream first: destroying a callback may run user code.
 void StreamCore::drop_read() noexcept {
   const auto streaming = read_.take_streaming_callback();
-  const BaseIOStream::ReadCallback callback(std::move(read_.finish()));
-}
-
-void StreamCore::receive_input() {
-  // A read that the buffer satisfies, and that waits for its turn, comes first.
-  if (static_cast<const TaskHook&>(*this).linked()) [[unlikely]] {
-    deliver();
-  }
-  if (!wants_input()) [[unlikely]] {
-    if (readable_) {
-      readable_->remove();
-    }
-    return;
-  }
-  // A short read has drained the socket, and a result leaves the rest to the
-  // next read: no attempt is made only to hear that it would block.
-  for (int budget = kReadsPerEvent; budget > 0; --budget) {
-    const bool more = receive_once();
-    deliver();
-    store_incoming();
-    if (!more) [[likely]] {
-      break;
-    }
-    send_what_is_gathered();  // from where the next bytes will lie
-    if (!open() || !read_.pending()) {
-      break;
-    }
-  }
+  const BaseIOStream::ReadCallback callback(std::move(read_.drop()));
 }
 
 // Where the next bytes go: into the loop's scratch buffer, or straight into the
@@ -150,17 +117,13 @@ std::span<char> StreamCore::input_room(bool direct, std::size_t missing) {
   return unread_.make_contiguous(unread_.size() + more).first(more);
 }
 
-// True if there may be more.
-bool StreamCore::receive_once() {
-  const std::size_t missing = read_.missing(unread_.size());
+// As receive_once(), behind what is buffered or for a read of many bytes.
+bool StreamCore::receive_more(std::size_t missing) {
   // What one receive may bring whole needs no place of its own.
   const bool direct =
       missing >= kDirectAtLeast &&
       (!unread_.empty() || missing > options_.read_chunk_size / 2);
-  const std::span<char> room =
-      unread_.empty() && !direct
-          ? loop_->scratch().input().first(options_.read_chunk_size)
-          : input_room(direct, missing);
+  const std::span<char> room = input_room(direct, missing);
   const Transfer received = transport_->read(room);
   if (received.outcome != Transfer::Outcome::done) [[unlikely]] {
     nothing_received(received);
@@ -182,7 +145,7 @@ bool StreamCore::receive_once() {
   return filled || transport_->holds_input();
 }
 
-void StreamCore::nothing_received(const Transfer& received) {
+void StreamCore::nothing_received(Transfer received) {
   switch (received.outcome) {
     case Transfer::Outcome::done:
     case Transfer::Outcome::end:

@@ -35,6 +35,14 @@ void StreamCore::write(std::string_view data,
   }
 }
 
+void StreamCore::write(std::string_view data) {
+  if (can_gather(data.size())) [[likely]] {
+    write_.gather(data, loop_->scratch());
+  } else {
+    write_otherwise(data, nullptr);
+  }
+}
+
 void StreamCore::write_otherwise(std::string_view data,
                                  BaseIOStream::WriteCallback&& callback) {
   send_or_queue(data);
@@ -74,13 +82,13 @@ void StreamCore::send_now(std::string_view data) {
   has_sent(write_.send(*transport_, data));
 }
 
-void StreamCore::has_sent(const Transfer& sent) {
+void StreamCore::has_sent(Transfer sent) {
   if (sent.outcome == Transfer::Outcome::failed) {
     fail("write", sent.error());
     return;
   }
   if (write_.blocked()) {
-    plain_ = false;
+    set_plain(false);
     listen_for_output();
     return;
   }

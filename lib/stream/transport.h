@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <system_error>
 #include <utility>
 
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "waterspout/address.h"
@@ -19,11 +21,11 @@
 
 namespace waterspout {
 
-/// What one attempt came to. Small enough for two registers: most are asked for
-/// their bytes alone.
+/// What one attempt came to. Two words without a gap, so that it is kept in
+/// registers: most are asked for their bytes alone.
 class Transfer {
  public:
-  enum class Outcome : std::uint8_t {
+  enum class Outcome : std::int32_t {
     done,         ///< `bytes` were moved, at least one
     would_block,  ///< try again when the descriptor is ready
     end,          ///< the peer has closed its side in order
@@ -37,20 +39,23 @@ class Transfer {
   /// Failed. Requires: `error` is of the generic category or ssl_category().
   static Transfer failure(std::error_code error) noexcept {
     Transfer failed(Outcome::failed);
-    failed.error_ = error.value();
-    failed.of_tls_ = error.category() == ssl_category();
+    const bool of_tls = error.category() == ssl_category();
+    failed.error_ = of_tls ? -error.value() : error.value();
     return failed;
   }
 
+  /// What a system call came to that set errno to `code`.
+  [[gnu::cold]] static Transfer from_errno(int code) noexcept;
+
   [[nodiscard]] std::error_code error() const noexcept {
-    return {error_, of_tls_ ? ssl_category() : std::generic_category()};
+    return error_ < 0 ? std::error_code(-error_, ssl_category())
+                      : std::error_code(error_, std::generic_category());
   }
 
   std::size_t bytes = 0;
 
  private:
-  int error_ = 0;
-  bool of_tls_ = false;
+  std::int32_t error_ = 0;  // an errno, or minus an SSLErrc
 
  public:
   Outcome outcome = Outcome::would_block;
@@ -77,13 +82,41 @@ class Transport {
 
   [[nodiscard]] virtual int fd() const noexcept = 0;
 
-  virtual Transfer read(std::span<char> into) noexcept = 0;
+  /// Requires: there is room in `into`.
+  Transfer read(std::span<char> into) noexcept {
+    if (socket_ >= 0) [[likely]] {
+      const ssize_t bytes = ::recv(socket_, into.data(), into.size(), 0);
+      if (bytes > 0) [[likely]] {
+        return {Transfer::Outcome::done, static_cast<std::size_t>(bytes)};
+      }
+      if (bytes == 0) {
+        return Transfer::Outcome::end;
+      }
+      if (errno != EINTR) {
+        return Transfer::from_errno(errno);
+      }
+    }
+    return read_otherwise(into);
+  }
 
-  /// Writes from the pieces in order, as much as is taken at once.
+  /// Writes as much as is taken at once. Raises no SIGPIPE.
+  Transfer write(std::string_view piece) noexcept {
+    if (socket_ >= 0) [[likely]] {
+      const ssize_t bytes =
+          ::send(socket_, piece.data(), piece.size(), MSG_NOSIGNAL);
+      if (bytes >= 0) [[likely]] {
+        return {Transfer::Outcome::done, static_cast<std::size_t>(bytes)};
+      }
+      if (errno != EINTR) {
+        return Transfer::from_errno(errno);
+      }
+    }
+    const iovec vector{const_cast<char*>(piece.data()), piece.size()};
+    return write({&vector, 1});
+  }
+
+  /// The same, from the pieces in order.
   virtual Transfer write(std::span<const iovec> pieces) noexcept = 0;
-
-  /// The same of one piece.
-  virtual Transfer write(std::string_view piece) noexcept = 0;
 
   // What a transport has that does more than move bytes. A plain one has none
   // of it.
@@ -132,8 +165,15 @@ class Transport {
  protected:
   bool holds_input_ = false;
   bool holds_output_ = false;
+  // The descriptor, where recv(2) from it and send(2) to it is all that there
+  // is to do; else -1. So most streams need no call through a table.
+  int socket_ = -1;
 
  private:
+  /// What read() does where there is more to it than that, or a signal has
+  /// interrupted it.
+  virtual Transfer read_otherwise(std::span<char> into) noexcept = 0;
+
   const bool freezes_writes_;
   std::unique_ptr<Companion>
       companion_;  // let go of after the derived class's fd

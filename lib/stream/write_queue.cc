@@ -26,7 +26,7 @@ WriteQueue::WriteQueue(WriteQueue&& other) noexcept
       blocked_(other.blocked_),
       ended_(other.ended_) {}
 
-// What was gathered in the input cannot grow there.
+// What was gathered in the input cannot grow there but by what follows it.
 void WriteQueue::gather_copy(std::string_view data, Scratch& scratch) {
   char* const output = scratch.output().data();
   if (gathered_.data() != output) {
@@ -34,6 +34,13 @@ void WriteQueue::gather_copy(std::string_view data, Scratch& scratch) {
   }
   std::copy(data.begin(), data.end(), output + gathered_.size());
   gathered_ = {output, gathered_.size() + data.size()};
+  written_ += data.size();
+}
+
+BaseIOStream::WriteCallback& WriteQueue::gather_copy_to_tell(
+    std::string_view data, Scratch& scratch) {
+  gather_copy(data, scratch);
+  return link_completion();
 }
 
 Transfer WriteQueue::send(Transport& transport, std::string_view data) {
@@ -42,7 +49,19 @@ Transfer WriteQueue::send(Transport& transport, std::string_view data) {
     keep(data);
     return send_frozen(transport);
   }
-  return send_plain(transport, data);
+  const bool alone = unsent_.empty() && gathered_.empty() && !data.empty();
+  return alone ? send_alone(transport, data) : send_plain(transport, data);
+}
+
+// As send_plain(), for a large write by itself.
+Transfer WriteQueue::send_alone(Transport& transport, std::string_view data) {
+  const Transfer sent = transport.write(data);
+  sent_ += sent.bytes;
+  if (sent.bytes != data.size()) {
+    return kept_back(sent, data.substr(sent.bytes));
+  }
+  blocked_ = false;
+  return Transfer::Outcome::done;
 }
 
 Transfer WriteQueue::send_plain(Transport& transport, std::string_view data) {
@@ -161,7 +180,6 @@ WriteQueue WriteQueue::take_reported() noexcept {
 
 void WriteQueue::drop_unsent_completions() noexcept {
   Completion** end = &first_;
-  last_ = nullptr;
   while (*end != nullptr && (*end)->position <= sent_) {
     last_ = *end;
     end = &(*end)->next;
@@ -170,7 +188,6 @@ void WriteQueue::drop_unsent_completions() noexcept {
 }
 
 void WriteQueue::drop_completions() noexcept {
-  last_ = nullptr;
   destroy(std::exchange(first_, nullptr));
 }
 

@@ -53,14 +53,14 @@ class WriteQueue {
   /// where they lie in its input already, they stay there.
   /// Requires: no more than Scratch::kOutputSize bytes are gathered by it.
   void gather(std::string_view data, Scratch& scratch) {
-    if (scratch.holds_input(data) &&
-        (gathered_.empty() || gathered_.end() == data.begin())) {
-      gathered_ = {data.data() - gathered_.size(),
-                   gathered_.size() + data.size()};
+    if (follows_gathered(data)) {
+      grow_gathered(data.size());
+    } else if (gathered_.empty() && scratch.holds_input(data)) {
+      gathered_ = {data.data(), 0};
+      grow_gathered(data.size());
     } else {
       gather_copy(data, scratch);
     }
-    written_ += data.size();
   }
 
   /// Sends what is queued, what is gathered and then `data`, until all is
@@ -69,18 +69,18 @@ class WriteQueue {
   /// done (of all), would_block or failed.
   Transfer send(Transport& transport, std::string_view data = {});
 
-  [[nodiscard]] bool only_gathers() const noexcept {
-    return !gathered_.empty() && unsent_.empty();
+  [[nodiscard]] std::size_t gathered() const noexcept {
+    return gathered_.size();
   }
 
   /// As send(), where that is only what is gathered, as most times.
-  /// Requires: only_gathers(); not blocked(); the transport does not freeze
-  ///   writes.
+  /// Requires: something is, and nothing is queued; the transport does not
+  ///   freeze writes.
   Transfer send_gathered(Transport& transport) {
     const Transfer sent = transport.write(gathered_);
     sent_ += sent.bytes;
     gathered_.remove_prefix(sent.bytes);
-    return gathered_.empty() ? sent : kept_back(sent, {});
+    return gathered_.empty() ? Transfer::Outcome::done : kept_back(sent, {});
   }
 
   /// True from an attempt that was not taken whole to one that was.
@@ -93,9 +93,27 @@ class WriteQueue {
   /// `callback` is to be told when all that was written so far is done.
   void add_completion(BaseIOStream::WriteCallback&& callback) {
     callback.set_operation("write");
-    Completion* const added = completions_.take(std::move(callback), written_);
-    (last_ != nullptr ? last_->next : first_) = added;
-    last_ = added;
+    Completion* const added = completions_.take(written_);
+    added->callback = std::move(callback);
+    link(added);
+  }
+
+  /// gather() and add_completion(), for a callback that the caller makes where
+  /// this says, at once. Requires: has_room_for_completion().
+  [[nodiscard]] BaseIOStream::WriteCallback& gather_to_tell(
+      std::string_view data, Scratch& scratch) {
+    if (follows_gathered(data)) {
+      grow_gathered(data.size());
+    } else if (gathered_.empty() && scratch.holds_input(data)) {
+      gathered_ = {data.data(), 0};
+      grow_gathered(data.size());
+    } else {
+      return gather_copy_to_tell(data, scratch);
+    }
+    return link_completion();
+  }
+  [[nodiscard]] bool has_room_for_completion() const noexcept {
+    return completions_.keeps_any();
   }
 
   /// Whether the oldest callback's write is done. `gathering`: bytes in the
@@ -107,11 +125,18 @@ class WriteQueue {
   /// The oldest callback, taken out; its write is reported from now on.
   /// Requires: there is one.
   [[nodiscard]] CompletionPool::Owner take_done() noexcept {
-    Completion* const done = first_;
-    first_ = done->next;
-    last_ = first_ != nullptr ? last_ : nullptr;
-    reported_ = done->position;
-    return CompletionPool::Owner(completions_, done);
+    return CompletionPool::Owner(completions_, unlink_done());
+  }
+
+  /// The same for a callback that the caller calls once, before anything else.
+  /// Requires: can_lend_done().
+  [[nodiscard]] BaseIOStream::WriteCallback& lend_done() noexcept {
+    Completion* const done = unlink_done();
+    completions_.put_back(done);
+    return done->callback;
+  }
+  [[nodiscard]] bool can_lend_done() const noexcept {
+    return completions_.keeps_all();
   }
 
   [[nodiscard]] bool has_completions() const noexcept {
@@ -132,7 +157,33 @@ class WriteQueue {
   void clear() noexcept;
 
  private:
+  void link(Completion* added) noexcept {
+    (first_ == nullptr ? first_ : last_->next) = added;
+    last_ = added;
+  }
+  Completion* unlink_done() noexcept {
+    Completion* const done = first_;
+    first_ = done->next;
+    reported_ = done->position;
+    return done;
+  }
+  // As the answers to a row of lines that are echoed.
+  [[nodiscard]] bool follows_gathered(std::string_view data) const noexcept {
+    return gathered_.data() + gathered_.size() == data.data();
+  }
+  void grow_gathered(std::size_t size) noexcept {
+    gathered_ = {gathered_.data(), gathered_.size() + size};
+    written_ += size;
+  }
+  BaseIOStream::WriteCallback& link_completion() noexcept {
+    Completion* const added = completions_.take_kept(written_);
+    link(added);
+    return added->callback;
+  }
+  Transfer send_alone(Transport& transport, std::string_view data);
   void gather_copy(std::string_view data, Scratch& scratch);
+  BaseIOStream::WriteCallback& gather_copy_to_tell(std::string_view data,
+                                                   Scratch& scratch);
   Transfer send_plain(Transport& transport, std::string_view data);
   Transfer send_frozen(Transport& transport);
   Transfer flush(Transport& transport) noexcept;
@@ -148,7 +199,7 @@ class WriteQueue {
   std::string_view gathered_;  // behind unsent_, in a Scratch
   CompletionPool& completions_;
   Completion* first_ = nullptr;
-  Completion* last_ = nullptr;
+  Completion* last_ = nullptr;  // where first_ is not null
   std::uint64_t written_ = 0;   // position behind the last byte
   std::uint64_t sent_ = 0;      // position behind the last byte taken
   std::uint64_t reported_ = 0;  // position behind the last byte reported

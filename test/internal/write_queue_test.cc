@@ -31,13 +31,10 @@ class ScriptedTransport final : public Transport {
   explicit ScriptedTransport(bool freezes) : Transport(freezes) {}
 
   [[nodiscard]] int fd() const noexcept override { return -1; }
-  Transfer read(std::span<char>) noexcept override { return {}; }
+  Transfer read_otherwise(std::span<char>) noexcept override { return {}; }
   Transfer connect(const Address&) noexcept override { return {}; }
   std::error_code connect_result() noexcept override { return {}; }
-  Transfer write(std::string_view piece) noexcept override {
-    const iovec vector{const_cast<char*>(piece.data()), piece.size()};
-    return write(std::span(&vector, 1));
-  }
+  using Transport::write;
   Transfer write(std::span<const iovec> pieces) noexcept override {
     Attempt attempt{pieces[0].iov_base, {}};
     for (const iovec& piece : pieces) {

@@ -78,11 +78,13 @@ class ReadRequest {
   /// is empty. `at_end`: no more will come.
   Verdict search(ChunkDeque& buffer, bool at_end);
   Verdict search(std::string_view unread, bool at_end) {
-    return awaits_delimiter() ? search_delimiter(unread)
-                              : search_otherwise(unread, at_end);
+    return awaits_delimiter() && !unread.empty()
+               ? search_delimiter(unread)
+               : search_otherwise(unread, at_end);
   }
 
-  /// The same for what most reads are. Requires: awaits_delimiter().
+  /// The same for what most reads are. Requires: awaits_delimiter(); something
+  /// is unread.
   Verdict search_delimiter(std::string_view unread) noexcept {
     if (delimiter_.size() != 1) {
       return judge_delimiter(find_sequence(unread, delimiter_, searched_),

@@ -289,6 +289,7 @@ TEST_CASE("A signal to the parent ends all children, and the parent returns") {
   for (const int signum : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
     CAPTURE(signum);
     Family family([signum](const Voice& voice) {
+      std::signal(signum, SIG_DFL);  // nohup(1) has it ignored, and so do we
       const std::optional<int> id = fork_processes(2);
       if (!id) {
         // None is left behind, not even as a zombie.

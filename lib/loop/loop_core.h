@@ -12,6 +12,7 @@
 
 #include "waterspout/ioloop.h"
 
+#include "base/block_pool.h"
 #include "base/chunk_pool.h"
 #include "loop/base_holder.h"
 #include "loop/callback_queue.h"
@@ -95,6 +96,7 @@ class LoopCore {
     outputs_.push_back(client);
     unsettled_ = true;
   }
+  [[nodiscard]] BlockPool& blocks() noexcept { return blocks_; }
   [[nodiscard]] ChunkPool& chunks() noexcept { return chunks_; }
   [[nodiscard]] CompletionPool& completions() noexcept { return completions_; }
   [[nodiscard]] Scratch& scratch() noexcept { return scratch_; }
@@ -236,6 +238,7 @@ class LoopCore {
   const Clock clock_;
   Logger logger_;
   BaseHolder base_;
+  BlockPool blocks_;
   ChunkPool chunks_;
   CompletionPool completions_;
   Scratch scratch_;

@@ -24,16 +24,16 @@ Address name_or_none(int fd, Address (*name_of)(int)) {
 }  // namespace
 
 std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, Options options) {
-  return std::make_shared<OwnedStream<IOStream>>(
-      loop.core(), std::make_unique<SocketTransport>(), Start::unconnected,
-      options);
+  return make_owned<OwnedStream<IOStream>>(loop.core(),
+                                           std::make_unique<SocketTransport>(),
+                                           Start::unconnected, options);
 }
 
 std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, int fd,
                                            Options options) {
   AdoptedSocket adopted = adopt_socket(fd);
   const Start start = adopted.connected ? Start::open : Start::unconnected;
-  return std::make_shared<OwnedStream<IOStream>>(
+  return make_owned<OwnedStream<IOStream>>(
       loop.core(), std::move(adopted.transport), start, options);
 }
 
@@ -42,8 +42,8 @@ std::shared_ptr<IOStream> adopt_accepted(IOLoop& loop, UniqueFd fd,
                                          std::unique_ptr<Companion> companion) {
   auto transport = std::make_unique<SocketTransport>(std::move(fd));
   transport->keep_while_open(std::move(companion));
-  return std::make_shared<OwnedStream<IOStream>>(
-      loop.core(), std::move(transport), Start::open, options);
+  return make_owned<OwnedStream<IOStream>>(loop.core(), std::move(transport),
+                                           Start::open, options);
 }
 
 // Everything that can fail comes before the bufferevent is taken apart.

@@ -5,11 +5,12 @@
 #include <memory>
 #include <utility>
 
+#include "loop/pooled.h"
 #include "stream/stream_core.h"
 
 namespace waterspout {
 
-/// What std::make_shared makes of a stream class `Stream`, whose constructor is
+/// What make_owned makes of a stream class `Stream`, whose constructor is
 /// protected.
 template <class Stream>
 class OwnedStream final : public Stream {
@@ -25,5 +26,12 @@ class OwnedStream final : public Stream {
  private:
   detail::StreamCore inside_;
 };
+
+/// `Stream` is an OwnedStream.
+template <class Stream, class... Arguments>
+std::shared_ptr<Stream> make_owned(Arguments&&... arguments) {
+  return std::allocate_shared<Stream>(PooledAllocator<Stream>(),
+                                      std::forward<Arguments>(arguments)...);
+}
 
 }  // namespace waterspout

@@ -24,7 +24,7 @@ std::shared_ptr<PipeIOStream> make_stream(IOLoop& loop,
                                           std::unique_ptr<Transport> transport,
                                           BaseIOStream::Options options) {
   check_pipe_options(options);
-  return std::make_shared<OwnedStream<PipeIOStream>>(
+  return make_owned<OwnedStream<PipeIOStream>>(
       loop.core(), std::move(transport), detail::StreamCore::Start::open,
       options);
 }

@@ -37,7 +37,7 @@ Transfer Transfer::from_errno(int code) noexcept {
 
 Transfer SocketTransport::read_otherwise(std::span<char> into) noexcept {
   const Transfer received =
-      attempt([&] { return ::recv(fd_.get(), into.data(), into.size(), 0); });
+      attempt([&] { return ::recv(socket_, into.data(), into.size(), 0); });
   const bool ended =
       received.outcome == Transfer::Outcome::done && received.bytes == 0;
   return ended ? Transfer(Transfer::Outcome::end) : received;
@@ -46,30 +46,29 @@ Transfer SocketTransport::read_otherwise(std::span<char> into) noexcept {
 Transfer SocketTransport::write(std::span<const iovec> pieces) noexcept {
   if (pieces.size() == 1) {  // cheaper than sendmsg
     return attempt([&] {
-      return ::send(fd_.get(), pieces[0].iov_base, pieces[0].iov_len,
+      return ::send(socket_, pieces[0].iov_base, pieces[0].iov_len,
                     MSG_NOSIGNAL);
     });
   }
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces.data());
   message.msg_iovlen = pieces.size();
-  return attempt([&] { return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL); });
+  return attempt([&] { return ::sendmsg(socket_, &message, MSG_NOSIGNAL); });
 }
 
 Transfer SocketTransport::connect(const Address& address) noexcept {
-  if (!fd_) {
-    fd_.reset(::socket(address.family(),
-                       SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!fd_) {
+  if (socket_ < 0) {
+    socket_ = ::socket(address.family(),
+                       SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (socket_ < 0) {
       return Transfer::failure(errno_code(errno));
     }
   }
-  socket_ = fd_.get();
   if (address.family() == AF_INET || address.family() == AF_INET6) {
     // Without it the connection is slower, not worse.
-    static_cast<void>(set_tcp_nodelay(fd_.get(), true));
+    static_cast<void>(set_tcp_nodelay(socket_, true));
   }
-  if (::connect(fd_.get(), address.data(),
+  if (::connect(socket_, address.data(),
                 static_cast<socklen_t>(address.size())) == 0) {
     return Transfer::Outcome::done;
   }
@@ -81,13 +80,13 @@ Transfer SocketTransport::connect(const Address& address) noexcept {
 std::error_code SocketTransport::connect_result() noexcept {
   int code = 0;
   socklen_t size = sizeof code;
-  if (::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &code, &size) != 0) {
+  if (::getsockopt(socket_, SOL_SOCKET, SO_ERROR, &code, &size) != 0) {
     code = errno;
   }
   return code != 0 ? errno_code(code) : std::error_code();
 }
 
-void SocketTransport::end_output() noexcept { ::shutdown(fd_.get(), SHUT_WR); }
+void SocketTransport::end_output() noexcept { ::shutdown(socket_, SHUT_WR); }
 
 std::error_code set_tcp_nodelay(int fd, bool value) noexcept {
   const int flag = value ? 1 : 0;

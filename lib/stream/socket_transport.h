@@ -14,14 +14,12 @@ class SocketTransport final : public Transport {
   SocketTransport() = default;
 
   /// Takes `fd`, which is non-blocking already.
-  explicit SocketTransport(UniqueFd fd) noexcept : fd_(std::move(fd)) {
-    socket_ = fd_.get();
-  }
+  explicit SocketTransport(UniqueFd fd) noexcept { socket_ = fd.release(); }
+  ~SocketTransport() override { const UniqueFd closing(socket_); }
 
-  [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
+  [[nodiscard]] int fd() const noexcept override { return socket_; }
   [[nodiscard]] UniqueFd take_fd() noexcept {
-    socket_ = -1;
-    return std::move(fd_);
+    return UniqueFd(std::exchange(socket_, -1));
   }
   using Transport::write;
   Transfer write(std::span<const iovec> pieces) noexcept override;
@@ -35,8 +33,6 @@ class SocketTransport final : public Transport {
 
  private:
   Transfer read_otherwise(std::span<char> into) noexcept override;
-
-  UniqueFd fd_;
 };
 
 /// Sets TCP_NODELAY; what setsockopt(2) says.

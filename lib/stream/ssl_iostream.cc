@@ -27,8 +27,8 @@ std::shared_ptr<OwnedSSLStream> make_stream(
     IOLoop& loop, std::unique_ptr<SSLTransport> transport,
     StreamCore::Start start, const Protection& protection,
     BaseIOStream::Options options) {
-  auto stream = std::make_shared<OwnedSSLStream>(
-      loop.core(), std::move(transport), start, options);
+  auto stream = make_owned<OwnedSSLStream>(loop.core(), std::move(transport),
+                                           start, options);
   stream->inside().expect_handshake(
       protection.tls.handshake_timeout,
       protection.context.role() == SSLContext::Role::client);

@@ -19,6 +19,8 @@
 #include "waterspout/address.h"
 #include "waterspout/ssl.h"
 
+#include "loop/pooled.h"
+
 namespace waterspout {
 
 /// What one attempt came to. Two words without a gap, so that it is kept in
@@ -62,7 +64,7 @@ class Transfer {
 };
 
 /// What goes when a descriptor is closed.
-class Companion {
+class Companion : public Pooled {
  public:
   Companion() = default;
   Companion(const Companion&) = delete;
@@ -72,7 +74,7 @@ class Companion {
 
 /// Moves bytes without ever waiting; owns its descriptor. Attempts interrupted
 /// by a signal are repeated inside.
-class Transport {
+class Transport : public Pooled {
  public:
   explicit Transport(bool freezes_writes = false) noexcept
       : freezes_writes_(freezes_writes) {}

@@ -49,12 +49,15 @@ Transfer WriteQueue::send(Transport& transport, std::string_view data) {
     keep(data);
     return send_frozen(transport);
   }
-  const bool alone = unsent_.empty() && gathered_.empty() && !data.empty();
-  return alone ? send_alone(transport, data) : send_plain(transport, data);
+  if (unsent_.empty() && gathered_.empty() != data.empty()) {
+    return send_alone(transport, gathered_.empty() ? data : gathered_);
+  }
+  return send_plain(transport, data);
 }
 
-// As send_plain(), for a large write by itself.
+// As send_plain(), for what is gathered or a large write, by itself.
 Transfer WriteQueue::send_alone(Transport& transport, std::string_view data) {
+  gathered_ = {};
   const Transfer sent = transport.write(data);
   sent_ += sent.bytes;
   if (sent.bytes != data.size()) {

@@ -56,10 +56,11 @@ class BlockPool {
     ::operator delete(block);
   }
 
-  /// What take() asks operator new for, where there is no pool.
+  /// What take() asks operator new for: all sizes of a shelf are one. glibc's
+  /// blocks are multiples of 16 bytes, 8 of which are its own.
   [[nodiscard]] static constexpr std::size_t rounded(
       std::size_t size) noexcept {
-    return (size + kStep - 1) / kStep * kStep;
+    return shelf_number(size) * kStep + kStep / 2;
   }
 
  private:
@@ -85,11 +86,14 @@ class BlockPool {
     }
   };
 
+  static constexpr std::size_t shelf_number(std::size_t size) noexcept {
+    return (size + kStep / 2 - 1) / kStep;
+  }
   Shelf& shelf_of(std::size_t size) noexcept {
-    return shelves_[(size + kStep - 1) / kStep];
+    return shelves_[shelf_number(size)];
   }
 
-  std::array<Shelf, kLargest / kStep + 1> shelves_;
+  std::array<Shelf, (kLargest + kStep / 2 - 1) / kStep + 1> shelves_;
 };
 
 }  // namespace waterspout

@@ -9,17 +9,18 @@ using Judgement = ReadRequest::Verdict::Kind;
 
 BaseIOStream::ReadCallback* ReadRequest::repeat_until_sequence(
     std::string_view delimiter) noexcept {
-  const bool repeats = delimiter == delimiter_ && !delimiter.empty();
+  const bool repeats = delimiter == delimiter_.view() && !delimiter.empty();
   return repeats ? start_again() : nullptr;
 }
 
 void ReadRequest::start_regex(std::string_view pattern, std::size_t max_bytes,
                               BaseIOStream::ReadCallback&& callback) {
-  if (!matching_ || matching_->regex.pattern() != pattern) {
-    matching_ = std::make_unique<Matching>(pattern);
+  std::unique_ptr<Matching>& matching = rare().matching;
+  if (!matching || matching->regex.pattern() != pattern) {
+    matching = std::make_unique<Matching>(pattern);
   }
   max_bytes_ = max_bytes;
-  matching_->work = 0;
+  matching->work = 0;
   start(Kind::regex, "read_until_regex", std::move(callback));
 }
 
@@ -28,8 +29,7 @@ void ReadRequest::start_bytes(std::size_t count,
                               BaseIOStream::ReadCallback&& callback) {
   if (options.streaming_callback) {
     options.streaming_callback.set_operation("read_bytes");
-    streaming_callback_ = std::make_unique<BaseIOStream::StreamingCallback>(
-        std::move(options.streaming_callback));
+    rare().streaming_callback = std::move(options.streaming_callback);
   }
   start(Kind::bytes, "read_bytes", std::move(callback));
   partial_ = options.partial;
@@ -41,8 +41,7 @@ void ReadRequest::start_until_close(
     BaseIOStream::ReadCallback&& callback) {
   if (streaming_callback) {
     streaming_callback.set_operation("read_until_close");
-    streaming_callback_ = std::make_unique<BaseIOStream::StreamingCallback>(
-        std::move(streaming_callback));
+    rare().streaming_callback = std::move(streaming_callback);
   }
   start(Kind::until_close, "read_until_close", std::move(callback));
 }
@@ -50,7 +49,7 @@ void ReadRequest::start_until_close(
 ReadRequest::Verdict ReadRequest::search(ChunkDeque& buffer, bool at_end) {
   switch (kind_) {
     case Kind::until:
-      return judge_delimiter(buffer.find(delimiter_, searched_), buffer.size());
+      return judge_delimiter(buffer.find(delimiter_.view(), searched_), buffer.size());
     case Kind::regex:
       static_cast<void>(buffer.make_contiguous());
       return judge_regex(buffer.front());
@@ -84,8 +83,9 @@ ReadRequest::Verdict ReadRequest::judge_regex(std::string_view unread) {
   if (unread.empty()) {
     return {};
   }
+  Matching& matching = *rare_->matching;
   const Regex::Match match =
-      matching_->regex.search(unread, searched_, matching_->work);
+      matching.regex.search(unread, searched_, matching.work);
   switch (match.kind) {
     case Regex::Match::Kind::found:
       return judge_end(match.end);

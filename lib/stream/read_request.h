@@ -15,6 +15,7 @@
 #include "waterspout/iostream.h"
 
 #include "base/chunk_deque.h"
+#include "stream/delimiter.h"
 #include "stream/regex.h"
 
 namespace waterspout {
@@ -35,8 +36,8 @@ class ReadRequest {
 
   void start_until(std::string_view delimiter, std::size_t max_bytes,
                    BaseIOStream::ReadCallback&& callback) {
-    if (delimiter != delimiter_) {
-      delimiter_.assign(delimiter);
+    if (delimiter != delimiter_.view()) {
+      delimiter_ = Delimiter(delimiter);
     }
     max_bytes_ = max_bytes;
     start(Kind::until, "read_until", std::move(callback));
@@ -57,9 +58,7 @@ class ReadRequest {
     if (delimiter.size() != 1) {
       return repeat_until_sequence(delimiter);
     }
-    const bool repeats =
-        delimiter_.size() == 1 && delimiter.front() == delimiter_.front();
-    return repeats ? start_again() : nullptr;
+    return delimiter_.is(delimiter.front()) ? start_again() : nullptr;
   }
   [[nodiscard]] BaseIOStream::ReadCallback& start_bytes(
       std::size_t count) noexcept {
@@ -71,7 +70,7 @@ class ReadRequest {
 
   [[nodiscard]] bool pending() const noexcept { return kind_ != Kind::none; }
   [[nodiscard]] bool streaming() const noexcept {
-    return streaming_callback_ != nullptr;
+    return rare_ && rare_->streaming_callback;
   }
 
   /// Looks at the unread bytes: in the buffer, or in one view where the buffer
@@ -86,13 +85,13 @@ class ReadRequest {
   /// The same for what most reads are. Requires: awaits_delimiter(); something
   /// is unread.
   Verdict search_delimiter(std::string_view unread) noexcept {
-    if (delimiter_.size() != 1) {
-      return judge_delimiter(find_sequence(unread, delimiter_, searched_),
-                             unread.size());
+    if (!delimiter_.is_one_byte()) {
+      return judge_delimiter(
+          find_sequence(unread, delimiter_.view(), searched_), unread.size());
     }
     const char* const from = unread.data() + searched_;
     const void* const hit =
-        std::memchr(from, delimiter_.front(), unread.size() - searched_);
+        std::memchr(from, delimiter_.byte(), unread.size() - searched_);
     if (hit == nullptr) [[unlikely]] {
       return judge_delimiter(ChunkDeque::npos, unread.size());
     }
@@ -154,12 +153,13 @@ class ReadRequest {
   [[nodiscard]] std::uint32_t dropped() const noexcept { return dropped_; }
 
   /// The streaming callback, taken out for a call and put back after it.
-  [[nodiscard]] std::unique_ptr<BaseIOStream::StreamingCallback>
+  [[nodiscard]] BaseIOStream::StreamingCallback
   take_streaming_callback() noexcept {
-    return std::move(streaming_callback_);
+    return rare_ ? std::move(rare_->streaming_callback)
+                 : BaseIOStream::StreamingCallback();
   }
-  void put_back(std::unique_ptr<BaseIOStream::StreamingCallback> callback) {
-    streaming_callback_ = std::move(callback);
+  void put_back(BaseIOStream::StreamingCallback&& callback) noexcept {
+    rare_->streaming_callback = std::move(callback);
   }
 
  private:
@@ -206,16 +206,29 @@ class ReadRequest {
     std::uint64_t work = 0;
   };
 
+  /// What few streams ever want.
+  struct Rare {
+    std::unique_ptr<Matching> matching;  // the last one, for the next read
+    BaseIOStream::StreamingCallback streaming_callback;
+  };
+  [[nodiscard]] Rare& rare() {
+    if (!rare_) {
+      rare_ = std::make_unique<Rare>();
+    }
+    return *rare_;
+  }
+
   Kind kind_ = Kind::none;
   bool partial_ = false;
   std::uint32_t dropped_ = 0;
-  std::string delimiter_;
-  std::unique_ptr<Matching> matching_;  // the last one, for the next read
-  std::size_t count_ = 0;               // bytes: still to be delivered
+  Delimiter delimiter_;  // the last one, for the next read
   std::size_t max_bytes_ = 0;
-  std::size_t searched_ = 0;  // unread bytes that hold no match's begin
+  union {
+    std::size_t searched_ = 0;  // unread bytes that hold no match's begin
+    std::size_t count_;         // bytes: still to be delivered
+  };
+  std::unique_ptr<Rare> rare_;
   BaseIOStream::ReadCallback callback_;
-  std::unique_ptr<BaseIOStream::StreamingCallback> streaming_callback_;
 };
 
 }  // namespace waterspout

@@ -143,7 +143,7 @@ void StreamCore::deliver_piece(std::size_t size) {
   const char* const operation = read_.operation();
   auto callback = read_.take_streaming_callback();
   read_.count_piece(size);
-  call(*callback, operation, take_unread(size));
+  call(callback, operation, take_unread(size));
   unread_.unpin();
   if (read_.pending() && read_.dropped() == dropped) {
     read_.put_back(std::move(callback));

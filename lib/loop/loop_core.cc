@@ -378,7 +378,7 @@ IOLoop::Statistics LoopCore::statistics() {
   statistics.handlers = handlers_.size();
   statistics.signal_handlers = signals_.size();
   statistics.streams = streams_;
-  statistics.pooled_bytes = chunks_.kept_bytes();
+  statistics.pooled_bytes = pools_.chunks.kept_bytes();
   return statistics;
 }
 

@@ -13,15 +13,14 @@
 #include "waterspout/ioloop.h"
 
 #include "base/block_pool.h"
-#include "base/chunk_pool.h"
 #include "loop/base_holder.h"
 #include "loop/callback_queue.h"
-#include "loop/completion_pool.h"
 #include "loop/event.h"
 #include "loop/handler_table.h"
 #include "loop/loop_client.h"
 #include "loop/scratch.h"
 #include "loop/signal_handlers.h"
+#include "loop/stream_pools.h"
 #include "loop/timeout_queue.h"
 #include "loop/turn_timer.h"
 #include "loop/waker.h"
@@ -97,8 +96,7 @@ class LoopCore {
     unsettled_ = true;
   }
   [[nodiscard]] BlockPool& blocks() noexcept { return blocks_; }
-  [[nodiscard]] ChunkPool& chunks() noexcept { return chunks_; }
-  [[nodiscard]] CompletionPool& completions() noexcept { return completions_; }
+  [[nodiscard]] StreamPools& pools() noexcept { return pools_; }
   [[nodiscard]] Scratch& scratch() noexcept { return scratch_; }
   void count_stream(bool opened) noexcept {
     streams_ += opened ? 1U : std::size_t(-1);
@@ -239,8 +237,7 @@ class LoopCore {
   Logger logger_;
   BaseHolder base_;
   BlockPool blocks_;
-  ChunkPool chunks_;
-  CompletionPool completions_;
+  StreamPools pools_;
   Scratch scratch_;
   CallbackQueue callbacks_;
   TimeoutQueue timeouts_;

@@ -49,7 +49,8 @@ void ReadRequest::start_until_close(
 ReadRequest::Verdict ReadRequest::search(ChunkDeque& buffer, bool at_end) {
   switch (kind_) {
     case Kind::until:
-      return judge_delimiter(buffer.find(delimiter_.view(), searched_), buffer.size());
+      return judge_delimiter(buffer.find(delimiter_.view(), searched_),
+                             buffer.size());
     case Kind::regex:
       static_cast<void>(buffer.make_contiguous());
       return judge_regex(buffer.front());

@@ -20,7 +20,7 @@ std::unique_ptr<SSLTransport> make_transport(IOLoop& loop,
   return std::make_unique<SSLTransport>(std::make_unique<TLSSession>(
       protection.context,
       TLSPeer{protection.tls.server_hostname, protection.tls.verify_hostname},
-      loop.core().chunks()));
+      loop.core().pools().chunks));
 }
 
 std::shared_ptr<OwnedSSLStream> make_stream(

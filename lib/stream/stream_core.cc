@@ -52,8 +52,8 @@ StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
     : loop_(&loop),
       transport_(std::move(transport)),
       options_(checked(options)),
-      unread_(loop.chunks()),
-      write_(loop.chunks(), loop.completions()),
+      unread_(loop.pools().chunks),
+      write_(loop.pools()),
       phase_(start == Start::open        ? Phase::open
              : start == Start::connected ? Phase::shaking_hands
                                          : Phase::unconnected) {

@@ -16,13 +16,11 @@ constexpr std::size_t kFrozenPiece = 16384;
 }  // namespace
 
 WriteQueue::WriteQueue(WriteQueue&& other) noexcept
-    : unsent_(std::move(other.unsent_)),
-      completions_(other.completions_),
+    : pools_(other.pools_),
+      backlog_(std::move(other.backlog_)),
       written_(std::exchange(other.written_, other.sent_)),
       sent_(other.sent_),
       reported_(other.reported_),
-      held_(std::exchange(other.held_, 0)),
-      frozen_(std::exchange(other.frozen_, 0)),
       blocked_(other.blocked_),
       ended_(other.ended_) {}
 
@@ -49,7 +47,7 @@ Transfer WriteQueue::send(Transport& transport, std::string_view data) {
     keep(data);
     return send_frozen(transport);
   }
-  if (unsent_.empty() && gathered_.empty() != data.empty()) {
+  if (queued() == 0 && gathered_.empty() != data.empty()) {
     return send_alone(transport, gathered_.empty() ? data : gathered_);
   }
   return send_plain(transport, data);
@@ -63,12 +61,11 @@ Transfer WriteQueue::send_alone(Transport& transport, std::string_view data) {
   if (sent.bytes != data.size()) {
     return kept_back(sent, data.substr(sent.bytes));
   }
-  blocked_ = false;
-  return Transfer::Outcome::done;
+  return all_sent();
 }
 
 Transfer WriteQueue::send_plain(Transport& transport, std::string_view data) {
-  while (unsent_.size() + gathered_.size() + data.size() != 0) {
+  while (queued() + gathered_.size() + data.size() != 0) {
     std::size_t offered = 0;
     const Transfer sent = attempt(transport, data, offered);
     consume(sent.bytes, data);
@@ -77,6 +74,11 @@ Transfer WriteQueue::send_plain(Transport& transport, std::string_view data) {
       return kept_back(sent, data);
     }
   }
+  return all_sent();
+}
+
+Transfer WriteQueue::all_sent() noexcept {
+  backlog_.reset();
   blocked_ = false;
   return Transfer::Outcome::done;
 }
@@ -93,16 +95,19 @@ Transfer WriteQueue::kept_back(Transfer sent, std::string_view data) {
 
 void WriteQueue::consume(std::size_t size, std::string_view& data) noexcept {
   sent_ += size;
-  const std::size_t queued = std::min(size, unsent_.size());
-  unsent_.consume(queued);
-  const std::size_t gathered = std::min(size - queued, gathered_.size());
+  const std::size_t from_queue = std::min(size, queued());
+  if (backlog_) {
+    backlog_->unsent.consume(from_queue);
+  }
+  const std::size_t gathered = std::min(size - from_queue, gathered_.size());
   gathered_.remove_prefix(gathered);
-  data.remove_prefix(size - queued - gathered);
+  data.remove_prefix(size - from_queue - gathered);
 }
 
 void WriteQueue::keep(std::string_view data) {
-  unsent_.append(std::exchange(gathered_, {}));
-  unsent_.append(data);
+  ChunkDeque& unsent = backlog().unsent;
+  unsent.append(std::exchange(gathered_, {}));
+  unsent.append(data);
 }
 
 // One piece at a time, and the same one again until it is taken.
@@ -114,30 +119,30 @@ Transfer WriteQueue::send_frozen(Transport& transport) {
       return flushed;
     }
   }
-  while (!unsent_.empty()) {
-    const std::string_view piece = frozen_piece();
+  Backlog& waiting = backlog();
+  while (!waiting.unsent.empty()) {
+    const std::string_view piece = frozen_piece(waiting);
     const iovec vector{const_cast<char*>(piece.data()), piece.size()};
     const Transfer taken = transport.write({&vector, 1});
     if (taken.outcome != Transfer::Outcome::done) {
       return taken;
     }
-    frozen_ = 0;
-    unsent_.consume(taken.bytes);
-    held_ += taken.bytes;
+    waiting.frozen = 0;
+    waiting.unsent.consume(taken.bytes);
+    waiting.held += taken.bytes;
     if (!transport.holds_output()) {
-      sent_ += std::exchange(held_, 0);
+      sent_ += std::exchange(waiting.held, 0);
     }
   }
   const Transfer flushed = flush(transport);
-  blocked_ = flushed.outcome != Transfer::Outcome::done;
-  return flushed;
+  return flushed.outcome == Transfer::Outcome::done ? all_sent() : flushed;
 }
 
 // Done once the kernel has all that was taken.
 Transfer WriteQueue::flush(Transport& transport) noexcept {
   const Transfer flushed = transport.flush();
-  if (flushed.outcome == Transfer::Outcome::done) {
-    sent_ += std::exchange(held_, 0);
+  if (flushed.outcome == Transfer::Outcome::done && backlog_) {
+    sent_ += std::exchange(backlog_->held, 0);
   }
   return flushed;
 }
@@ -146,12 +151,13 @@ Transfer WriteQueue::attempt(Transport& transport, std::string_view data,
                              std::size_t& offered) noexcept {
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): gather fills it
   std::array<iovec, kPieces> pieces;
-  std::size_t count = unsent_.gather({pieces.data(), kPieces - 2});
+  std::size_t count =
+      backlog_ ? backlog_->unsent.gather({pieces.data(), kPieces - 2}) : 0;
   for (std::size_t i = 0; i < count; ++i) {
     offered += pieces[i].iov_len;
   }
   for (const std::string_view more : {gathered_, data}) {
-    if (!more.empty() && offered >= unsent_.size()) {
+    if (!more.empty() && offered >= queued()) {
       pieces[count++] = {const_cast<char*>(more.data()), more.size()};
       offered += more.size();
     }
@@ -159,14 +165,15 @@ Transfer WriteQueue::attempt(Transport& transport, std::string_view data,
   return transport.write({pieces.data(), count});
 }
 
-std::string_view WriteQueue::frozen_piece() {
-  if (frozen_ == 0) {
-    frozen_ = std::min(unsent_.size(), kFrozenPiece);
-    if (unsent_.front().size() < frozen_) {
-      unsent_.merge_prefix(frozen_);
+std::string_view WriteQueue::frozen_piece(Backlog& waiting) {
+  ChunkDeque& unsent = waiting.unsent;
+  if (waiting.frozen == 0) {
+    waiting.frozen = std::min(unsent.size(), kFrozenPiece);
+    if (unsent.front().size() < waiting.frozen) {
+      unsent.merge_prefix(waiting.frozen);
     }
   }
-  return unsent_.front().substr(0, frozen_);
+  return unsent.front().substr(0, waiting.frozen);
 }
 
 std::size_t WriteQueue::reported_unsent() const noexcept {
@@ -175,9 +182,12 @@ std::size_t WriteQueue::reported_unsent() const noexcept {
 
 WriteQueue WriteQueue::take_reported() noexcept {
   const std::size_t reported = reported_unsent();
-  const std::size_t queued = reported - std::min(held_, reported);
-  unsent_.truncate(std::max(queued, frozen_));
-  written_ = sent_ + held_ + unsent_.size();
+  if (backlog_) {
+    const std::size_t held = backlog_->held;
+    const std::size_t rest = reported - std::min(held, reported);
+    backlog_->unsent.truncate(std::max(rest, backlog_->frozen));
+    written_ = sent_ + held + backlog_->unsent.size();
+  }
   return std::move(*this);
 }
 
@@ -199,17 +209,15 @@ void WriteQueue::drop_completions() noexcept {
 void WriteQueue::destroy(Completion* first) noexcept {
   while (first != nullptr) {
     Completion* const next = first->next;
-    const CompletionPool::Owner dying(completions_, first);
+    const CompletionPool::Owner dying(pools_.completions, first);
     first = next;
   }
 }
 
 void WriteQueue::clear() noexcept {
-  unsent_.clear();
+  backlog_.reset();
   gathered_ = {};
   written_ = sent_;
-  frozen_ = 0;
-  held_ = 0;
 }
 
 }  // namespace waterspout

@@ -5,14 +5,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <utility>
 
 #include "waterspout/iostream.h"
 
 #include "base/chunk_deque.h"
-#include "loop/completion_pool.h"
+#include "loop/pooled.h"
 #include "loop/scratch.h"
+#include "loop/stream_pools.h"
 #include "stream/transport.h"
 
 namespace waterspout {
@@ -26,8 +28,7 @@ namespace waterspout {
 /// a transport may hold back what it has taken: that counts as unsent.
 class WriteQueue {
  public:
-  WriteQueue(ChunkPool& pool, CompletionPool& completions) noexcept
-      : unsent_(pool), completions_(completions) {}
+  explicit WriteQueue(StreamPools& pools) noexcept : pools_(pools) {}
   ~WriteQueue() { drop_completions(); }
 
   /// Takes the bytes over, and what is frozen stays as it is; the callbacks
@@ -44,7 +45,7 @@ class WriteQueue {
 
   /// Requires: nothing is gathered.
   void append(std::string_view data) {
-    unsent_.append(data);
+    backlog().unsent.append(data);
     written_ += data.size();
   }
 
@@ -93,7 +94,7 @@ class WriteQueue {
   /// `callback` is to be told when all that was written so far is done.
   void add_completion(BaseIOStream::WriteCallback&& callback) {
     callback.set_operation("write");
-    Completion* const added = completions_.take(written_);
+    Completion* const added = pools_.completions.take(written_);
     added->callback = std::move(callback);
     link(added);
   }
@@ -113,7 +114,7 @@ class WriteQueue {
     return link_completion();
   }
   [[nodiscard]] bool has_room_for_completion() const noexcept {
-    return completions_.keeps_any();
+    return pools_.completions.keeps_any();
   }
 
   /// Whether the oldest callback's write is done. `gathering`: bytes in the
@@ -125,18 +126,18 @@ class WriteQueue {
   /// The oldest callback, taken out; its write is reported from now on.
   /// Requires: there is one.
   [[nodiscard]] CompletionPool::Owner take_done() noexcept {
-    return CompletionPool::Owner(completions_, unlink_done());
+    return CompletionPool::Owner(pools_.completions, unlink_done());
   }
 
   /// The same for a callback that the caller calls once, before anything else.
   /// Requires: can_lend_done().
   [[nodiscard]] BaseIOStream::WriteCallback& lend_done() noexcept {
     Completion* const done = unlink_done();
-    completions_.put_back(done);
+    pools_.completions.put_back(done);
     return done->callback;
   }
   [[nodiscard]] bool can_lend_done() const noexcept {
-    return completions_.keeps_all();
+    return pools_.completions.keeps_all();
   }
 
   [[nodiscard]] bool has_completions() const noexcept {
@@ -157,6 +158,23 @@ class WriteQueue {
   void clear() noexcept;
 
  private:
+  /// What waits for the kernel, as little does for long.
+  struct Backlog : Pooled {
+    explicit Backlog(ChunkPool& pool) noexcept : unsent(pool) {}
+    ChunkDeque unsent;
+    std::size_t held = 0;    // bytes that the transport holds back
+    std::size_t frozen = 0;  // length of the attempt to be repeated
+  };
+  [[nodiscard]] Backlog& backlog() {
+    if (!backlog_) {
+      backlog_ = std::make_unique<Backlog>(pools_.chunks);
+    }
+    return *backlog_;
+  }
+  [[nodiscard]] std::size_t queued() const noexcept {
+    return backlog_ ? backlog_->unsent.size() : 0;
+  }
+
   void link(Completion* added) noexcept {
     (first_ == nullptr ? first_ : last_->next) = added;
     last_ = added;
@@ -176,10 +194,11 @@ class WriteQueue {
     written_ += size;
   }
   BaseIOStream::WriteCallback& link_completion() noexcept {
-    Completion* const added = completions_.take_kept(written_);
+    Completion* const added = pools_.completions.take_kept(written_);
     link(added);
     return added->callback;
   }
+  Transfer all_sent() noexcept;
   Transfer send_alone(Transport& transport, std::string_view data);
   void gather_copy(std::string_view data, Scratch& scratch);
   BaseIOStream::WriteCallback& gather_copy_to_tell(std::string_view data,
@@ -187,7 +206,7 @@ class WriteQueue {
   Transfer send_plain(Transport& transport, std::string_view data);
   Transfer send_frozen(Transport& transport);
   Transfer flush(Transport& transport) noexcept;
-  [[nodiscard]] std::string_view frozen_piece();
+  [[nodiscard]] static std::string_view frozen_piece(Backlog& waiting);
   Transfer attempt(Transport& transport, std::string_view data,
                    std::size_t& offered) noexcept;
   void consume(std::size_t size, std::string_view& data) noexcept;
@@ -195,16 +214,14 @@ class WriteQueue {
   void keep(std::string_view data);
   void destroy(Completion* first) noexcept;
 
-  ChunkDeque unsent_;
-  std::string_view gathered_;  // behind unsent_, in a Scratch
-  CompletionPool& completions_;
+  StreamPools& pools_;
+  std::unique_ptr<Backlog> backlog_;
+  std::string_view gathered_;  // behind the backlog, in a Scratch
   Completion* first_ = nullptr;
   Completion* last_ = nullptr;  // where first_ is not null
   std::uint64_t written_ = 0;   // position behind the last byte
   std::uint64_t sent_ = 0;      // position behind the last byte taken
   std::uint64_t reported_ = 0;  // position behind the last byte reported
-  std::size_t held_ = 0;        // bytes that the transport holds back
-  std::size_t frozen_ = 0;      // length of the attempt to be repeated
   bool blocked_ = false;
   bool ended_ = false;
 };

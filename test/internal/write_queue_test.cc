@@ -11,8 +11,7 @@
 namespace {
 
 using waterspout::Address;
-using waterspout::ChunkPool;
-using waterspout::CompletionPool;
+using waterspout::StreamPools;
 using waterspout::Scratch;
 using waterspout::Transfer;
 using waterspout::Transport;
@@ -60,9 +59,8 @@ class ScriptedTransport final : public Transport {
 };
 
 struct Queue {
-  ChunkPool chunks;
-  CompletionPool completions;
-  WriteQueue queue{chunks, completions};
+  StreamPools pools;
+  WriteQueue queue{pools};
 };
 
 }  // namespace

@@ -44,30 +44,36 @@ event* Event::get() noexcept {
 }
 
 Event::Event(detail::LoopCore& core, int fd, IOLoop::Events events,
-             Target target) noexcept
-    : core_(core) {
-  ::event_assign(new (event_) event(), core.base(), fd, to_libevent(events),
+             Target target) noexcept {
+  assign(core, fd, events, target);
+}
+
+void Event::assign(detail::LoopCore& core, int fd, IOLoop::Events events,
+                   Target target) noexcept {
+  core_ = &core;
+  ::event_assign(new (event_) event, core.base(), fd, to_libevent(events),
                  target.function, target.object);
 }
 
 Event::Event(detail::LoopCore& core, Timer /*kind*/, Target target) noexcept
-    : core_(core) {
+    : core_(&core) {
   ::event_assign(new (event_) event(), core.base(), -1, 0, target.function,
                  target.object);
 }
 
 Event::Event(detail::LoopCore& core, Waker /*kind*/, int fd,
              Target target) noexcept
-    : core_(core) {
+    : core_(&core) {
   auto* const made = new (event_) event();
   ::event_assign(made, core.base(), fd, EV_READ | EV_PERSIST | EV_ET,
                  target.function, target.object);
   made->ev_evcallback.evcb_flags |= EVLIST_INTERNAL;
 }
 
-Event::~Event() {
+void Event::unassign() noexcept {
   remove();
   ::event_debug_unassign(get());
+  core_ = nullptr;
 }
 
 std::error_code Event::add() noexcept {
@@ -96,7 +102,7 @@ void Event::activate() noexcept { ::event_active(get(), 0, 0); }
 
 void Event::remove() noexcept {
   if (std::exchange(added_, false)) {
-    core_.separate_from_parent();
+    core_->separate_from_parent();
     ::event_del(get());
   }
 }

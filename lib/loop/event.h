@@ -32,6 +32,9 @@ class Event {
     return {&Event::dispatch<Handler, Object>, &object};
   }
 
+  /// For nothing yet: assign() tells.
+  Event() noexcept = default;
+
   /// Not added yet. `events` is a union of IOLoop::READ and WRITE.
   Event(detail::LoopCore& core, int fd, IOLoop::Events events,
         Target target) noexcept;
@@ -43,12 +46,25 @@ class Event {
   struct Waker {};
   Event(detail::LoopCore& core, Waker kind, int fd, Target target) noexcept;
 
-  ~Event();
+  ~Event() { clear(); }
 
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
 
-  /// Starts polling; does nothing if it is added.
+  [[nodiscard]] bool assigned() const noexcept { return core_ != nullptr; }
+
+  /// As constructing it. Requires: not assigned().
+  void assign(detail::LoopCore& core, int fd, IOLoop::Events events,
+              Target target) noexcept;
+
+  /// As destroying it: it is for nothing then.
+  void clear() noexcept {
+    if (assigned()) {
+      unassign();
+    }
+  }
+
+  /// Starts polling; does nothing if it is added. Requires: assigned().
   /// Errors: an errno value where the kernel refuses.
   [[nodiscard]] std::error_code add() noexcept;
 
@@ -58,6 +74,7 @@ class Event {
   /// Makes it run in this pass of the loop, ready or not.
   void activate() noexcept;
 
+  /// Does nothing if it is not added.
   void remove() noexcept;
 
   [[nodiscard]] bool added() const noexcept { return added_; }
@@ -75,8 +92,9 @@ class Event {
   }
 
   [[nodiscard]] event* get() noexcept;
+  void unassign() noexcept;
 
-  detail::LoopCore& core_;
+  detail::LoopCore* core_ = nullptr;
   alignas(void*) std::byte event_[kEventSize];
   bool added_ = false;
 };

@@ -26,16 +26,37 @@ bool is_quiet(std::error_code error) {
          std::find(kQuiet.begin(), kQuiet.end(), error.value()) != kQuiet.end();
 }
 
-BaseIOStream::Options checked(BaseIOStream::Options options) {
-  check_stream_options(options);
-  // A chunk must not fill the buffer past its bound by itself.
+// A chunk must not fill the buffer past its bound by itself.
+std::uint32_t chunk_size(const BaseIOStream::Options& options) {
   const std::size_t half =
       std::max(options.max_buffer_size / 2, std::size_t{1});
-  options.read_chunk_size = std::min(options.read_chunk_size, half);
+  return static_cast<std::uint32_t>(std::min(options.read_chunk_size, half));
+}
+
+const BaseIOStream::Options& checked(const BaseIOStream::Options& options) {
+  check_stream_options(options);
   return options;
 }
 
 }  // namespace
+
+const StreamCore::Failure* StreamCore::out_of_memory() noexcept {
+  static const Failure kFailure{
+      std::make_error_code(std::errc::not_enough_memory), {}, nullptr};
+  return &kFailure;
+}
+
+const StreamCore::Failure* StreamCore::loop_is_closed() noexcept {
+  static const Failure kFailure{StreamErrc::loop_closed, {}, nullptr};
+  return &kFailure;
+}
+
+void StreamCore::DeleteFailure::operator()(
+    const Failure* failure) const noexcept {
+  if (failure != out_of_memory() && failure != loop_is_closed()) {
+    delete failure;
+  }
+}
 
 void check_stream_options(const BaseIOStream::Options& options) {
   if (options.max_buffer_size == 0) {
@@ -48,15 +69,18 @@ void check_stream_options(const BaseIOStream::Options& options) {
 }
 
 StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
-                       Start start, BaseIOStream::Options options)
+                       Start start, const BaseIOStream::Options& options)
     : loop_(&loop),
       transport_(std::move(transport)),
-      options_(checked(options)),
-      unread_(loop.pools().chunks),
-      write_(loop.pools()),
       phase_(start == Start::open        ? Phase::open
              : start == Start::connected ? Phase::shaking_hands
-                                         : Phase::unconnected) {
+                                         : Phase::unconnected),
+      half_close_(checked(options).half_close),
+      read_chunk_size_(chunk_size(options)),
+      max_buffer_size_(options.max_buffer_size),
+      max_write_buffer_size_(options.max_write_buffer_size),
+      unread_(loop.pools().chunks),
+      write_(loop.pools()) {
   if (loop.closed()) {
     throw std::logic_error("IOStream: the loop is closed");
   }
@@ -67,7 +91,7 @@ StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
 StreamCore::~StreamCore() {
   owner_ = nullptr;
   if (!closed()) {
-    shut({}, nullptr);
+    shut(nullptr);
   }
 }
 
@@ -82,8 +106,8 @@ void StreamCore::end_handling() {
 bool StreamCore::sails_plainly() const noexcept {
   return open() && write_.size() == 0 && !write_.blocked() && !write_.ended() &&
          !read_ended_ && !connecting_ && !handshake_ && !has_task() &&
-         options_.max_write_buffer_size >= kGatheredAtMost &&
-         !transport_->freezes_writes() && readable_ && readable_->added();
+         max_write_buffer_size_ >= kGatheredAtMost &&
+         !transport_->freezes_writes() && readable_.added();
 }
 
 // Interest follows what is wanted now. Interest in reading is only ever added
@@ -177,8 +201,7 @@ void StreamCore::callback_failed(const std::exception_ptr& exception,
     const std::error_code code = StreamErrc::uncaught_exception;
     std::string message = describe_error(operation, peer(), code) + ": " +
                           describe_exception(exception);
-    shut(code,
-         std::make_unique<Failure>(Failure{std::move(message), exception}));
+    shut(FailurePointer(new Failure{code, std::move(message), exception}));
   }
   loop_->report(exception, operation, origin, context);
 }
@@ -198,10 +221,12 @@ void StreamCore::close(std::error_code error) {
   if (closed()) {
     return;
   }
-  auto failure = error ? std::make_unique<Failure>(Failure{
-                             describe_error("close", peer(), error), nullptr})
-                       : nullptr;
-  shut(error, std::move(failure));
+  FailurePointer failure;
+  if (error) {
+    failure.reset(
+        new Failure{error, describe_error("close", peer(), error), nullptr});
+  }
+  shut(std::move(failure));
 }
 
 bool StreamCore::is_worth_telling(std::error_code error) const noexcept {
@@ -234,7 +259,7 @@ void StreamCore::fail(std::string_view operation, std::error_code error) {
     message += " (" + detail + ")";
   }
   LoopCore& loop = *loop_;
-  shut(error, std::make_unique<Failure>(Failure{message, nullptr}));
+  shut(FailurePointer(new Failure{error, message, nullptr}));
   // Last: the log function may do anything, and *this may be gone.
   if (told) {
     loop.logger().log(level, LogCategory::general, message);
@@ -244,17 +269,15 @@ void StreamCore::fail(std::string_view operation, std::error_code error) {
 // The one way to be closed. Events go before the descriptor; callbacks that can
 // run no more are destroyed last, when the stream is consistent, since their
 // destructors may call it.
-void StreamCore::shut(std::error_code error,
-                      std::unique_ptr<Failure> failure) noexcept {
+void StreamCore::shut(FailurePointer failure) noexcept {
   const bool was_open = open();
   phase_ = Phase::closed;
   set_plain(false);
-  error_ = error;
   failure_ = std::move(failure);
-  readable_.reset();
+  readable_.clear();
   writable_.reset();
   if (was_open) {
-    let_go_of_output(!error);
+    let_go_of_output(!failure_);
   }
   transport_.reset();
   write_.clear();
@@ -304,8 +327,8 @@ void StreamCore::loop_closed() noexcept {
   const std::shared_ptr<BaseIOStream> kept = std::move(kept_);
   if (!closed()) {
     phase_ = Phase::closed;
-    error_ = StreamErrc::loop_closed;
-    readable_.reset();
+    failure_.reset(loop_is_closed());
+    readable_.clear();
     writable_.reset();
     transport_.reset();
     loop_->count_stream(false);
@@ -321,10 +344,11 @@ void StreamCore::loop_closed() noexcept {
 }
 
 std::string StreamCore::error_message() const {
-  if (failure_) {
-    return failure_->message;
+  if (!failure_) {
+    return {};
   }
-  return error_ ? "stream: " + error_.message() : std::string();
+  return failure_->message.empty() ? "stream: " + failure_->error.message()
+                                   : failure_->message;
 }
 
 int StreamCore::fd() const noexcept {

@@ -7,8 +7,8 @@
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -38,7 +38,7 @@ class StreamCore final : public LoopClient {
 
   /// Errors: throws std::invalid_argument for options outside their bounds.
   StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport, Start start,
-             BaseIOStream::Options options);
+             const BaseIOStream::Options& options);
   ~StreamCore();
 
   void set_owner(BaseIOStream& owner) noexcept { owner_ = &owner; }
@@ -105,8 +105,9 @@ class StreamCore final : public LoopClient {
   [[nodiscard]] Transport* transport() const noexcept {
     return transport_.get();
   }
-  [[nodiscard]] const BaseIOStream::Options& options() const noexcept {
-    return options_;
+  [[nodiscard]] BaseIOStream::Options options() const noexcept {
+    return {max_buffer_size_, max_write_buffer_size_, read_chunk_size_,
+            half_close_};
   }
 
   [[nodiscard]] bool open() const noexcept { return phase_ == Phase::open; }
@@ -120,7 +121,9 @@ class StreamCore final : public LoopClient {
   [[nodiscard]] std::size_t unread_bytes() const noexcept {
     return unread_.size() + incoming_.size();
   }
-  [[nodiscard]] std::error_code error() const noexcept { return error_; }
+  [[nodiscard]] std::error_code error() const noexcept {
+    return failure_ ? failure_->error : std::error_code();
+  }
   [[nodiscard]] std::string error_message() const;
   [[nodiscard]] std::exception_ptr exception() const noexcept {
     return failure_ ? failure_->exception : nullptr;
@@ -135,7 +138,7 @@ class StreamCore final : public LoopClient {
   void loop_closed() noexcept override;
 
  private:
-  enum class Phase {
+  enum class Phase : std::uint8_t {
     unconnected,
     connecting,
     shaking_hands,
@@ -143,11 +146,20 @@ class StreamCore final : public LoopClient {
     closed,
   };
 
-  /// More about error(), where there is more.
+  /// Why it closed, where that is not in order.
   struct Failure {
-    std::string message;
+    std::error_code error;
+    std::string message;  ///< empty: no more than the code says
     std::exception_ptr exception;
   };
+  /// Some are not allocated: where there is no memory for it, and where that
+  /// would be a waste.
+  struct DeleteFailure {
+    void operator()(const Failure* failure) const noexcept;
+  };
+  using FailurePointer = std::unique_ptr<const Failure, DeleteFailure>;
+  static const Failure* out_of_memory() noexcept;
+  static const Failure* loop_is_closed() noexcept;
 
   /// Who waits for an end; made when somebody does.
   struct Watchers {
@@ -257,7 +269,7 @@ class StreamCore final : public LoopClient {
                                      const char* operation, Origin origin,
                                      const ContextLink* context);
   void fail(std::string_view operation, std::error_code error);
-  void shut(std::error_code error, std::unique_ptr<Failure> failure) noexcept;
+  void shut(FailurePointer failure) noexcept;
   void let_go_of_output(bool orderly) noexcept;
   [[nodiscard]] bool is_worth_telling(std::error_code error) const noexcept;
   [[nodiscard]] LogLevel level_of(std::error_code error) const noexcept;
@@ -383,20 +395,9 @@ class StreamCore final : public LoopClient {
   BaseIOStream* owner_ = nullptr;
   std::shared_ptr<BaseIOStream> kept_;  // while there is something to report
   std::unique_ptr<Transport> transport_;
-  std::optional<Event> readable_;    // both gone before transport_ is
   std::unique_ptr<Event> writable_;  // made when first waited for
-  const BaseIOStream::Options options_;
-
-  ChunkDeque unread_;
-  std::string_view incoming_;  // unread bytes behind unread_, not stored yet
-  ReadRequest read_;
-  WriteQueue write_;
-  std::unique_ptr<Watchers> watchers_;
-  std::unique_ptr<Connecting> connecting_;  // until its callback has begun
-  std::unique_ptr<Handshake> handshake_;    // the same; null on plain streams
-  std::error_code error_;
-  std::unique_ptr<Failure> failure_;
-
+  // Both gone before transport_ is. What is small lies in this one's padding.
+  [[no_unique_address]] Event readable_;
   Phase phase_;
   bool read_ended_ = false;         // by the peer, on a half-closed stream
   bool write_ended_ = false;        // by us
@@ -408,6 +409,19 @@ class StreamCore final : public LoopClient {
   // task is posted, and only reads and writes can become due. So most streams
   // are most of the time, and then few questions are asked.
   bool plain_ = false;
+  const bool half_close_;
+  const std::uint32_t read_chunk_size_;
+  const std::size_t max_buffer_size_;
+  const std::size_t max_write_buffer_size_;
+
+  ChunkDeque unread_;
+  std::string_view incoming_;  // unread bytes behind unread_, not stored yet
+  ReadRequest read_;
+  WriteQueue write_;
+  std::unique_ptr<Watchers> watchers_;
+  std::unique_ptr<Connecting> connecting_;  // until its callback has begun
+  std::unique_ptr<Handshake> handshake_;    // the same; null on plain streams
+  FailurePointer failure_;
 };
 
 }  // namespace waterspout::detail

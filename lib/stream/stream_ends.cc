@@ -7,9 +7,8 @@
 namespace waterspout::detail {
 namespace {
 
-void check_half_close(const BaseIOStream::Options& options,
-                      const char* operation) {
-  if (!options.half_close) {
+void check_half_close(bool half_close, const char* operation) {
+  if (!half_close) {
     throw std::logic_error(std::string(operation) +
                            ": the stream was made without half_close");
   }
@@ -18,7 +17,7 @@ void check_half_close(const BaseIOStream::Options& options,
 }  // namespace
 
 void StreamCore::set_read_end_callback(Callback<void()> callback) {
-  check_half_close(options_, "set_read_end_callback");
+  check_half_close(half_close_, "set_read_end_callback");
   if (loop_ == nullptr) {
     return;  // nobody is left to call it
   }
@@ -32,8 +31,8 @@ void StreamCore::set_read_end_callback(Callback<void()> callback) {
 // The peer has ended its side. That is reported once more, to receive_input(),
 // which then wants nothing and removes the event.
 void StreamCore::end_reading() {
-  if (!options_.half_close || write_ended_) {
-    read_ended_ = options_.half_close;
+  if (!half_close_ || write_ended_) {
+    read_ended_ = half_close_;
     close({});
     return;
   }
@@ -52,7 +51,7 @@ void StreamCore::close_after_writing() {
 }
 
 void StreamCore::shutdown_write() {
-  check_half_close(options_, "shutdown_write");
+  check_half_close(half_close_, "shutdown_write");
   if (closed() || write_.ended()) {
     return;
   }

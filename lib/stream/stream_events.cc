@@ -174,15 +174,14 @@ inline bool StreamCore::receive_once() {
   if (!unread_.empty() || missing >= kDirectAtLeast) {
     return receive_more(missing);
   }
-  const std::span<char> room =
-      loop_->scratch().input().first(options_.read_chunk_size);
+  const std::span<char> room = loop_->scratch().input().first(read_chunk_size_);
   const Transfer received = transport_->read(room);
   if (received.outcome != Transfer::Outcome::done) [[unlikely]] {
     nothing_received(received);
     return false;
   }
   incoming_ = {room.data(), received.bytes};
-  if (received.bytes > options_.max_buffer_size) [[unlikely]] {
+  if (received.bytes > max_buffer_size_) [[unlikely]] {
     overflow();
     return false;
   }
@@ -195,9 +194,7 @@ inline void StreamCore::receive_input() {
     deliver();
   }
   if (!(plain_ && read_.pending()) && !wants_input()) [[unlikely]] {
-    if (readable_) {
-      readable_->remove();
-    }
+    readable_.remove();
     return;
   }
   // A short read has drained the socket, and a result leaves the rest to the
@@ -235,7 +232,7 @@ inline void StreamCore::handle(Step step) noexcept {
     end_handling();
   } catch (...) {
     if (!closed()) {
-      shut(std::make_error_code(std::errc::not_enough_memory), nullptr);
+      shut(FailurePointer(out_of_memory()));
     }
     post_task();
   }
@@ -296,11 +293,11 @@ void StreamCore::handshake_is_late() noexcept {
 }
 
 void StreamCore::listen_for_input() {
-  if (!readable_) {
-    readable_.emplace(*loop_, transport_->fd(), IOLoop::READ,
-                      Event::calling<&StreamCore::on_readable>(*this));
+  if (!readable_.assigned()) {
+    readable_.assign(*loop_, transport_->fd(), IOLoop::READ,
+                     Event::calling<&StreamCore::on_readable>(*this));
   }
-  add(*readable_);
+  add(readable_);
 }
 
 void StreamCore::listen_for_output() {

@@ -98,9 +98,7 @@ void StreamCore::shake_hands() {
   if (shaken.outcome == Transfer::Outcome::would_block) {
     const bool writes = transport_->holds_output();
     if (writes) {
-      if (readable_) {
-        readable_->remove();
-      }
+      readable_.remove();
       listen_for_output();
     } else {
       if (writable_) {
@@ -199,7 +197,7 @@ std::string StreamCore::take_all_unread() {
 std::unique_ptr<Transport> StreamCore::let_go() noexcept {
   phase_ = Phase::closed;
   set_plain(false);
-  readable_.reset();
+  readable_.clear();
   writable_.reset();
   loop_->count_stream(false);
   std::unique_ptr<Transport> transport = std::move(transport_);

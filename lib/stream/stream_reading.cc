@@ -108,10 +108,10 @@ void StreamCore::drop_read() noexcept {
 // max_buffer_size allows, but for the one byte that shows that it is passed.
 std::span<char> StreamCore::input_room(bool direct, std::size_t missing) {
   const std::size_t allowed =
-      std::max(options_.max_buffer_size - unread_.size(), std::size_t{1});
+      std::max(max_buffer_size_ - unread_.size(), std::size_t{1});
   if (!direct) {
     return loop_->scratch().input().first(
-        std::min(options_.read_chunk_size, allowed));
+        std::min<std::size_t>(read_chunk_size_, allowed));
   }
   const std::size_t more = std::min({missing, kDirectRoom, allowed});
   return unread_.make_contiguous(unread_.size() + more).first(more);
@@ -120,9 +120,8 @@ std::span<char> StreamCore::input_room(bool direct, std::size_t missing) {
 // As receive_once(), behind what is buffered or for a read of many bytes.
 bool StreamCore::receive_more(std::size_t missing) {
   // What one receive may bring whole needs no place of its own.
-  const bool direct =
-      missing >= kDirectAtLeast &&
-      (!unread_.empty() || missing > options_.read_chunk_size / 2);
+  const bool direct = missing >= kDirectAtLeast &&
+                      (!unread_.empty() || missing > read_chunk_size_ / 2);
   const std::span<char> room = input_room(direct, missing);
   const Transfer received = transport_->read(room);
   if (received.outcome != Transfer::Outcome::done) [[unlikely]] {
@@ -134,7 +133,7 @@ bool StreamCore::receive_more(std::size_t missing) {
   } else {
     incoming_ = {room.data(), received.bytes};
   }
-  if (unread_bytes() > options_.max_buffer_size) [[unlikely]] {
+  if (unread_bytes() > max_buffer_size_) [[unlikely]] {
     overflow();
     return false;
   }

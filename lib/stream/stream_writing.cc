@@ -8,7 +8,7 @@
 
 namespace waterspout::detail {
 std::size_t StreamCore::write_room() const noexcept {
-  const std::size_t most = options_.max_write_buffer_size;
+  const std::size_t most = max_write_buffer_size_;
   return most - std::min(most, write_.size());
 }
 

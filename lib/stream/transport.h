@@ -167,6 +167,11 @@ class Transport : public Pooled {
  protected:
   bool holds_input_ = false;
   bool holds_output_ = false;
+
+ private:
+  const bool freezes_writes_;
+
+ protected:
   // The descriptor, where recv(2) from it and send(2) to it is all that there
   // is to do; else -1. So most streams need no call through a table.
   int socket_ = -1;
@@ -176,7 +181,6 @@ class Transport : public Pooled {
   /// interrupted it.
   virtual Transfer read_otherwise(std::span<char> into) noexcept = 0;
 
-  const bool freezes_writes_;
   std::unique_ptr<Companion>
       companion_;  // let go of after the derived class's fd
 };

@@ -30,7 +30,11 @@ class WATERSPOUT_API Socket {
 
   Socket(Socket&& other) noexcept : fd_(other.release()) {}
   Socket& operator=(Socket&& other) noexcept;
-  ~Socket() { close(); }
+  ~Socket() {
+    if (fd_ >= 0) {
+      close();
+    }
+  }
 
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;

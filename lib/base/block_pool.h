@@ -10,7 +10,9 @@
 namespace waterspout {
 
 /// Blocks of operator new, so that any pool takes back what another gave, and
-/// operator delete what all gave. One for each loop; not for several threads.
+/// operator delete what all gave. It keeps no more blocks than it has made and
+/// not got rid of: what is made elsewhere and comes here does not pile up.
+/// One for each loop; not for several threads.
 class BlockPool {
  public:
   /// The largest block that is kept, and how many of each size.
@@ -35,25 +37,34 @@ class BlockPool {
 
   /// Errors: throws std::bad_alloc.
   [[nodiscard]] void* take(std::size_t size) {
-    if (size <= kLargest) {
-      Shelf& shelf = shelf_of(size);
-      if (shelf.first != nullptr) {
-        return shelf.take();
-      }
+    if (size > kLargest) {
+      return ::operator new(size);
     }
-    return ::operator new(rounded(size));
+    Shelf& shelf = shelf_of(size);
+    if (shelf.first != nullptr) [[likely]] {
+      return shelf.take();
+    }
+    void* const made = ::operator new(rounded(size));
+    ++shelf.made;
+    return made;
   }
 
   /// `size` is what the block was taken for.
   void give_back(void* block, std::size_t size) noexcept {
     if (size <= kLargest) {
       Shelf& shelf = shelf_of(size);
-      if (shelf.count < kKept) {
+      if (shelf.kept < shelf.made && shelf.kept + 1 <= kKept) [[likely]] {
         shelf.put(block);
         return;
       }
+      shelf.made -= shelf.kept < shelf.made ? 1 : 0;
     }
     ::operator delete(block);
+  }
+
+  /// How many blocks for `size` bytes, which is kLargest at most, are kept.
+  [[nodiscard]] std::size_t kept(std::size_t size) noexcept {
+    return shelf_of(size).kept;
   }
 
   /// What take() asks operator new for: all sizes of a shelf are one. glibc's
@@ -72,17 +83,18 @@ class BlockPool {
 
   struct Shelf {
     Free* first = nullptr;
-    std::size_t count = 0;
+    std::size_t kept = 0;
+    std::size_t made = 0;  // kept and not yet given back
 
     void* take() noexcept {
       Free* const taken = first;
       first = taken->next;
-      --count;
+      --kept;
       return taken;
     }
     void put(void* block) noexcept {
       first = new (block) Free{first};
-      ++count;
+      ++kept;
     }
   };
 

@@ -60,11 +60,6 @@ ChunkDeque::ChunkDeque(ChunkDeque&& other) noexcept
       size_(std::exchange(other.size_, 0)),
       pool_(other.pool_) {}
 
-ChunkDeque::~ChunkDeque() {
-  clear();
-  unpin();
-}
-
 ChunkDeque& ChunkDeque::operator=(ChunkDeque&& other) noexcept {
   std::swap(first_, other.first_);
   std::swap(last_, other.last_);

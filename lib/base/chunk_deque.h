@@ -48,7 +48,12 @@ class ChunkDeque {
   explicit ChunkDeque(ChunkPool& pool) noexcept : pool_(&pool) {}
   ChunkDeque(ChunkDeque&& other) noexcept;
   ChunkDeque& operator=(ChunkDeque&& other) noexcept;
-  ~ChunkDeque();
+  ~ChunkDeque() {
+    if (first_ != nullptr) {
+      clear();
+    }
+    unpin();
+  }
 
   ChunkDeque(const ChunkDeque&) = delete;
   ChunkDeque& operator=(const ChunkDeque&) = delete;

@@ -87,11 +87,11 @@ struct AcceptHandler::State
     int accepted = 0;
     int failure = 0;
     for (int i = 0; i < kAcceptsPerTurn && !removed_ && !paused_; ++i) {
-      Address peer;
+      PeerName peer;
       Socket connection = accept_one(peer);
       if (connection) {
         ++accepted;
-        if (!deliver(std::move(connection), peer)) {
+        if (!deliver(std::move(connection), peer.address())) {
           return;
         }
         continue;
@@ -107,15 +107,22 @@ struct AcceptHandler::State
   }
 
  private:
-  [[nodiscard]] Socket accept_one(Address& peer) const {
-    sockaddr_storage name{};
-    socklen_t size = sizeof name;
-    Socket connection(::accept4(fd_, reinterpret_cast<sockaddr*>(&name), &size,
-                                SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (connection) {
-      peer = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), size);
+  /// Filled by accept(2).
+  struct PeerName {
+    [[nodiscard]] sockaddr* data() noexcept {
+      return reinterpret_cast<sockaddr*>(&name);
     }
-    return connection;
+    [[nodiscard]] Address address() noexcept {
+      return Address::from_sockaddr(data(), size);
+    }
+
+    sockaddr_storage name;
+    socklen_t size = sizeof name;
+  };
+
+  [[nodiscard]] Socket accept_one(PeerName& peer) const {
+    return Socket(
+        ::accept4(fd_, peer.data(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
   }
 
   // False where the callback threw, which ends the batch.

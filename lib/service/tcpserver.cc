@@ -66,7 +66,9 @@ struct TCPServerState final
   void stop() noexcept;
   std::shared_ptr<IOStream> make_stream(
       Socket connection, std::unique_ptr<Companion> companion) const;
-  void accepted(Socket connection, const Address& address);
+  /// `self` is this one: the connection holds it from now on.
+  void accepted(const std::shared_ptr<TCPServerState>& self, Socket connection,
+                const Address& address);
   template <class Hook>
   void guard(IOStream& stream, const Address& address, Hook hook) const;
   void connection_closed() noexcept;
@@ -137,7 +139,7 @@ void TCPServerState::listen(Socket socket) {
   auto callback = [weak = weak_from_this()](Socket connection,
                                             const Address& address) {
     if (const auto self = weak.lock()) {
-      self->accepted(std::move(connection), address);
+      self->accepted(self, std::move(connection), address);
     }
   };
   AcceptHandler handler =
@@ -183,8 +185,9 @@ std::shared_ptr<IOStream> TCPServerState::make_stream(
                             options.stream, std::move(companion));
 }
 
-void TCPServerState::accepted(Socket connection, const Address& address) {
-  auto companion = std::make_unique<ServedConnection>(shared_from_this());
+void TCPServerState::accepted(const std::shared_ptr<TCPServerState>& self,
+                              Socket connection, const Address& address) {
+  auto companion = std::make_unique<ServedConnection>(self);
   ServedConnection& served = *companion;  // its stream holds it
   const std::shared_ptr<IOStream> stream =
       make_stream(std::move(connection), std::move(companion));

@@ -17,7 +17,7 @@ namespace waterspout {
 /// `companion` is let go of when the descriptor is closed.
 /// Errors: throws as IOStream::create.
 [[nodiscard]] std::shared_ptr<IOStream> adopt_accepted(
-    IOLoop& loop, UniqueFd fd, IOStream::Options options,
+    IOLoop& loop, UniqueFd fd, const IOStream::Options& options,
     std::unique_ptr<Companion> companion);
 
 /// What TLS needs to know for one connection. Refers to both.

@@ -16,19 +16,18 @@ namespace waterspout {
 /// first.
 class Delimiter {
  public:
-  Delimiter() = default;
-  explicit Delimiter(std::string_view bytes) {
-    if (bytes.size() > short_.size()) {
-      long_ = std::make_unique<const std::string>(bytes);
+  void assign(std::string_view bytes) {
+    if (bytes.size() == 1) {
+      short_[0] = bytes.front();
+      short_size_ = 1;
     } else {
-      bytes.copy(short_.data(), bytes.size());
-      short_size_ = static_cast<std::uint8_t>(bytes.size());
+      assign_sequence(bytes);
     }
   }
 
   [[nodiscard]] std::string_view view() const noexcept {
-    return long_ ? std::string_view(*long_)
-                 : std::string_view(short_.data(), short_size_);
+    return short_size_ == kLong ? std::string_view(*long_)
+                                : std::string_view(short_.data(), short_size_);
   }
   [[nodiscard]] std::size_t size() const noexcept { return view().size(); }
 
@@ -41,9 +40,21 @@ class Delimiter {
   [[nodiscard]] char byte() const noexcept { return short_[0]; }
 
  private:
+  static constexpr std::uint8_t kLong = 255;
+
+  void assign_sequence(std::string_view bytes) {
+    if (bytes.size() > short_.size()) {
+      long_ = std::make_unique<const std::string>(bytes);
+      short_size_ = kLong;
+    } else {
+      bytes.copy(short_.data(), bytes.size());
+      short_size_ = static_cast<std::uint8_t>(bytes.size());
+    }
+  }
+
   std::unique_ptr<const std::string> long_;
   std::array<char, 7> short_{};
-  std::uint8_t short_size_ = 0;  // 0 also where it is long
+  std::uint8_t short_size_ = 0;
 };
 
 }  // namespace waterspout

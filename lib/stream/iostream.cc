@@ -38,7 +38,7 @@ std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, int fd,
 }
 
 std::shared_ptr<IOStream> adopt_accepted(IOLoop& loop, UniqueFd fd,
-                                         IOStream::Options options,
+                                         const IOStream::Options& options,
                                          std::unique_ptr<Companion> companion) {
   auto transport = std::make_unique<SocketTransport>(std::move(fd));
   transport->keep_while_open(std::move(companion));

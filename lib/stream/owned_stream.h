@@ -16,7 +16,8 @@ template <class Stream>
 class OwnedStream final : public Stream {
  public:
   OwnedStream(detail::LoopCore& loop, std::unique_ptr<Transport> transport,
-              detail::StreamCore::Start start, BaseIOStream::Options options)
+              detail::StreamCore::Start start,
+              const BaseIOStream::Options& options)
       : Stream(inside_), inside_(loop, std::move(transport), start, options) {
     inside_.set_owner(*this);
   }

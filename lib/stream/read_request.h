@@ -37,7 +37,7 @@ class ReadRequest {
   void start_until(std::string_view delimiter, std::size_t max_bytes,
                    BaseIOStream::ReadCallback&& callback) {
     if (delimiter != delimiter_.view()) {
-      delimiter_ = Delimiter(delimiter);
+      delimiter_.assign(delimiter);
     }
     max_bytes_ = max_bytes;
     start(Kind::until, "read_until", std::move(callback));

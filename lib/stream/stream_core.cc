@@ -33,11 +33,6 @@ std::uint32_t chunk_size(const BaseIOStream::Options& options) {
   return static_cast<std::uint32_t>(std::min(options.read_chunk_size, half));
 }
 
-const BaseIOStream::Options& checked(const BaseIOStream::Options& options) {
-  check_stream_options(options);
-  return options;
-}
-
 }  // namespace
 
 const StreamCore::Failure* StreamCore::out_of_memory() noexcept {
@@ -58,14 +53,11 @@ void StreamCore::DeleteFailure::operator()(
   }
 }
 
-void check_stream_options(const BaseIOStream::Options& options) {
+void refuse_stream_options(const BaseIOStream::Options& options) {
   if (options.max_buffer_size == 0) {
     throw std::invalid_argument("IOStream: max_buffer_size: is 0");
   }
-  if (options.read_chunk_size == 0 ||
-      options.read_chunk_size > Scratch::kInputSize) {
-    throw std::invalid_argument("IOStream: read_chunk_size: not 1 to 131072");
-  }
+  throw std::invalid_argument("IOStream: read_chunk_size: not 1 to 131072");
 }
 
 StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
@@ -75,12 +67,13 @@ StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
       phase_(start == Start::open        ? Phase::open
              : start == Start::connected ? Phase::shaking_hands
                                          : Phase::unconnected),
-      half_close_(checked(options).half_close),
+      half_close_(options.half_close),
       read_chunk_size_(chunk_size(options)),
       max_buffer_size_(options.max_buffer_size),
       max_write_buffer_size_(options.max_write_buffer_size),
       unread_(loop.pools().chunks),
       write_(loop.pools()) {
+  check_stream_options(options);
   if (loop.closed()) {
     throw std::logic_error("IOStream: the loop is closed");
   }
@@ -98,6 +91,9 @@ StreamCore::~StreamCore() {
 void StreamCore::end_handling() {
   if ((closed() || write_.has_completions()) && has_due()) {
     post_task();
+  }
+  if (closed()) {
+    return;
   }
   settle();
   set_plain(sails_plainly());
@@ -139,7 +135,9 @@ void StreamCore::settle_outside() {
   if (dispatching_ || owner_ == nullptr || loop_ == nullptr) {
     return;
   }
-  const std::shared_ptr<BaseIOStream> held = owner_->shared_from_this();
+  // Also while it is kept: settling may end in closing, and that in letting go.
+  std::shared_ptr<BaseIOStream> held =
+      kept_ ? kept_ : owner_->shared_from_this();
   settle();
   set_plain(sails_plainly());
   if (has_due()) {
@@ -148,11 +146,11 @@ void StreamCore::settle_outside() {
   if (!has_something_to_report()) {
     let_itself_go();
   } else if (!kept_) {
-    kept_ = held;
+    kept_ = std::move(held);
   }
 }
 
-bool StreamCore::has_something_to_report() const noexcept {
+bool StreamCore::has_otherwise_to_report() const noexcept {
   switch (phase_) {
     case Phase::unconnected:
       return read_.needs_nothing();

@@ -24,8 +24,16 @@
 
 namespace waterspout::detail {
 
+/// Says which one is outside its bounds.
+[[noreturn]] void refuse_stream_options(const BaseIOStream::Options& options);
+
 /// Errors: throws std::invalid_argument for options outside their bounds.
-void check_stream_options(const BaseIOStream::Options& options);
+inline void check_stream_options(const BaseIOStream::Options& options) {
+  if (options.max_buffer_size == 0 || options.read_chunk_size == 0 ||
+      options.read_chunk_size > Scratch::kInputSize) [[unlikely]] {
+    refuse_stream_options(options);
+  }
+}
 
 /// Owned by its BaseIOStream. Every way in from the loop holds the stream for
 /// its duration, so a callback may drop the last reference; the functions that
@@ -189,7 +197,10 @@ class StreamCore final : public LoopClient {
   template <class Step>
   [[gnu::always_inline]] void handle(Step step) noexcept;
   [[gnu::noinline]] void end_handling();
-  [[nodiscard]] bool has_something_to_report() const noexcept;
+  [[nodiscard]] bool has_something_to_report() const noexcept {
+    return (open() && read_.pending()) || has_otherwise_to_report();
+  }
+  [[nodiscard]] bool has_otherwise_to_report() const noexcept;
   [[gnu::noinline]] void let_itself_go() noexcept;
   [[nodiscard]] bool has_due() const noexcept;
   void settle();
@@ -232,6 +243,9 @@ class StreamCore final : public LoopClient {
   [[nodiscard]] bool has_written_due() const noexcept {
     return write_.has_completions() && (open() || closed()) &&
            write_.has_done(gathering());
+  }
+  bool deliver_end() {
+    return watchers_ && (deliver_read_ended() || deliver_closed());
   }
   bool deliver_read_ended();
   bool deliver_closed();

@@ -109,7 +109,7 @@ bool StreamCore::deliver_one() {
   if (read_.pending() && may_satisfy_read()) {
     delivered |= deliver_read();
   }
-  return delivered || deliver_read_ended() || deliver_closed();
+  return delivered || deliver_end();
 }
 
 // A piece, or why there is no result.

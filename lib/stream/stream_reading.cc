@@ -85,10 +85,13 @@ void StreamCore::look_at_read() {
 
 // Where nothing more can come.
 void StreamCore::drop_unsatisfied_read() noexcept {
+  if (!read_.pending()) {
+    return;
+  }
   bool satisfied = false;
   try {
-    satisfied = read_.pending() && loop_ != nullptr &&
-                search().kind == ReadRequest::Verdict::Kind::found;
+    satisfied =
+        loop_ != nullptr && search().kind == ReadRequest::Verdict::Kind::found;
   } catch (const std::bad_alloc&) {
     satisfied = false;
   }

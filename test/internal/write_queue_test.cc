@@ -11,8 +11,8 @@
 namespace {
 
 using waterspout::Address;
-using waterspout::StreamPools;
 using waterspout::Scratch;
+using waterspout::StreamPools;
 using waterspout::Transfer;
 using waterspout::Transport;
 using waterspout::WriteQueue;

@@ -1,5 +1,6 @@
 #include "base/block_pool.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <new>

@@ -80,7 +80,7 @@ std::error_code Event::add() noexcept {
   if (added_) {
     return {};
   }
-  if (::event_get_fd(get()) < 0) {
+  if (get()->ev_fd < 0) {
     return errno_code(EBADF);  // which libevent would take for a timer
   }
   errno = 0;

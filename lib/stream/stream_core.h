@@ -392,15 +392,14 @@ class StreamCore final : public LoopClient {
   void send_or_queue(std::string_view data);
   void send_now(std::string_view data);
   void has_sent(Transfer sent);
+  // What is gathered was gathered in plain callbacks: nothing is queued.
   void send_what_is_gathered() {
-    if (plain_ && write_.gathered() != 0) [[likely]] {
+    if (write_.gathered() != 0) [[likely]] {
       const Transfer sent = write_.send_gathered(*transport_);
-      if (sent.outcome != Transfer::Outcome::done) [[unlikely]] {
+      if (!plain_ || sent.outcome != Transfer::Outcome::done) [[unlikely]] {
         has_sent(sent);
       }
-      return;
-    }
-    if (open() && !write_.blocked() && write_.size() != 0) {
+    } else if (open() && !write_.blocked() && write_.size() != 0) {
       send_now({});
     }
   }

@@ -43,9 +43,9 @@ class WriteQueue {
     return static_cast<std::size_t>(written_ - sent_);
   }
 
-  /// Requires: nothing is gathered.
+  /// Behind all that was written before.
   void append(std::string_view data) {
-    backlog().unsent.append(data);
+    keep(data);
     written_ += data.size();
   }
 
@@ -70,6 +70,7 @@ class WriteQueue {
   /// done (of all), would_block or failed.
   Transfer send(Transport& transport, std::string_view data = {});
 
+  /// In bytes.
   [[nodiscard]] std::size_t gathered() const noexcept {
     return gathered_.size();
   }

@@ -13,7 +13,6 @@
 #include <exception>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -176,8 +175,7 @@ void print_sizes() {
       {"  of it ReadRequest", sizeof(waterspout::ReadRequest)},
       {"  of it WriteQueue", sizeof(waterspout::WriteQueue)},
       {"  of it ChunkDeque", sizeof(waterspout::ChunkDeque)},
-      {"  of it std::optional<Event>",
-       sizeof(std::optional<waterspout::Event>)},
+      {"  of it Event", sizeof(waterspout::Event)},
       {"  of it a callback", sizeof(IOStream::CloseCallback)},
       {"SocketTransport", sizeof(waterspout::SocketTransport)},
       {"libevent's struct event, one a direction used",

@@ -167,6 +167,19 @@ TEST_CASE("gathered bytes go out between the queue and the data, in order") {
   CHECK(state.queue.size() == 0);
 }
 
+TEST_CASE("what is queued behind gathered bytes goes out behind them") {
+  Queue state;
+  Scratch scratch;
+  ScriptedTransport transport(false);
+
+  state.queue.gather("ab", scratch);
+  state.queue.append("cd");
+  CHECK(state.queue.size() == 4);
+  state.queue.send(transport);
+
+  CHECK(transport.output == "abcd");
+}
+
 TEST_CASE(
     "gathered bytes that follow each other in the input are sent from there, "
     "others from a copy") {

@@ -40,8 +40,8 @@ struct PooledAllocator {
 
   PooledAllocator() = default;
   template <class Other>
-  PooledAllocator(const PooledAllocator<Other>& /*other*/) noexcept {
-  }  // NOLINT
+  // NOLINTNEXTLINE(google-explicit-constructor): as every allocator converts
+  PooledAllocator(const PooledAllocator<Other>& /*other*/) noexcept {}
 
   [[nodiscard]] T* allocate(std::size_t count) {
     return static_cast<T*>(take_block(count * sizeof(T)));

@@ -108,6 +108,7 @@ struct AcceptHandler::State
 
  private:
   /// Filled by accept(2).
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): as it says
   struct PeerName {
     [[nodiscard]] sockaddr* data() noexcept {
       return reinterpret_cast<sockaddr*>(&name);

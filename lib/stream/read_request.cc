@@ -33,7 +33,7 @@ void ReadRequest::start_bytes(std::size_t count,
   }
   start(Kind::bytes, "read_bytes", std::move(callback));
   partial_ = options.partial;
-  count_ = count;
+  progress_ = count;
 }
 
 void ReadRequest::start_until_close(
@@ -49,7 +49,7 @@ void ReadRequest::start_until_close(
 ReadRequest::Verdict ReadRequest::search(ChunkDeque& buffer, bool at_end) {
   switch (kind_) {
     case Kind::until:
-      return judge_delimiter(buffer.find(delimiter_.view(), searched_),
+      return judge_delimiter(buffer.find(delimiter_.view(), progress_),
                              buffer.size());
     case Kind::regex:
       static_cast<void>(buffer.make_contiguous());
@@ -86,7 +86,7 @@ ReadRequest::Verdict ReadRequest::judge_regex(std::string_view unread) {
   }
   Matching& matching = *rare_->matching;
   const Regex::Match match =
-      matching.regex.search(unread, searched_, matching.work);
+      matching.regex.search(unread, progress_, matching.work);
   switch (match.kind) {
     case Regex::Match::Kind::found:
       return judge_end(match.end);
@@ -95,7 +95,7 @@ ReadRequest::Verdict ReadRequest::judge_regex(std::string_view unread) {
     case Regex::Match::Kind::none:
       break;
   }
-  searched_ = match.resume;
+  progress_ = match.resume;
   return judge_missing(unread.size());
 }
 
@@ -107,9 +107,10 @@ ReadRequest::Verdict ReadRequest::judge_missing(
 // With a streaming callback, or a partial read, any piece will do.
 ReadRequest::Verdict ReadRequest::judge_count(
     std::size_t unread) const noexcept {
-  const std::size_t size = std::min(unread, count_);
+  const std::size_t size = std::min(unread, progress_);
   const bool piece = (partial_ || streaming()) && size != 0;
-  return {piece || size == count_ ? Judgement::found : Judgement::more, size};
+  return {piece || size == progress_ ? Judgement::found : Judgement::more,
+          size};
 }
 
 // All there is, at the end; before it only pieces for a streaming callback.

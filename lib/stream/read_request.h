@@ -63,7 +63,7 @@ class ReadRequest {
   [[nodiscard]] BaseIOStream::ReadCallback& start_bytes(
       std::size_t count) noexcept {
     partial_ = false;
-    count_ = count;
+    progress_ = count;
     kind_ = Kind::bytes;
     return callback_;
   }
@@ -87,11 +87,11 @@ class ReadRequest {
   Verdict search_delimiter(std::string_view unread) noexcept {
     if (!delimiter_.is_one_byte()) {
       return judge_delimiter(
-          find_sequence(unread, delimiter_.view(), searched_), unread.size());
+          find_sequence(unread, delimiter_.view(), progress_), unread.size());
     }
-    const char* const from = unread.data() + searched_;
+    const char* const from = unread.data() + progress_;
     const void* const hit =
-        std::memchr(from, delimiter_.byte(), unread.size() - searched_);
+        std::memchr(from, delimiter_.byte(), unread.size() - progress_);
     if (hit == nullptr) [[unlikely]] {
       return judge_delimiter(ChunkDeque::npos, unread.size());
     }
@@ -106,12 +106,12 @@ class ReadRequest {
   /// in one piece; 0 otherwise. `buffered` have arrived.
   [[nodiscard]] std::size_t missing(std::size_t buffered) const noexcept {
     const bool known = kind_ == Kind::bytes && !partial_ && !streaming();
-    return known && count_ > buffered ? count_ - buffered : 0;
+    return known && progress_ > buffered ? progress_ - buffered : 0;
   }
 
   /// A piece of `size` bytes goes to the streaming callback.
   void count_piece(std::size_t size) noexcept {
-    count_ -= kind_ == Kind::bytes ? size : 0;
+    progress_ -= kind_ == Kind::bytes ? size : 0;
   }
 
   [[nodiscard]] bool until_close() const noexcept {
@@ -120,12 +120,12 @@ class ReadRequest {
 
   /// True if the read completes whether or not anything is unread.
   [[nodiscard]] bool needs_nothing() const noexcept {
-    return kind_ == Kind::bytes && count_ == 0;
+    return kind_ == Kind::bytes && progress_ == 0;
   }
 
   /// True if more than `unread` bytes must come before the read can end.
   [[nodiscard]] bool lacks(std::size_t unread) const noexcept {
-    return kind_ == Kind::bytes && !partial_ && unread < count_;
+    return kind_ == Kind::bytes && !partial_ && unread < progress_;
   }
 
   /// "read_until", for reports.
@@ -167,12 +167,12 @@ class ReadRequest {
              BaseIOStream::ReadCallback&& callback) {
     callback.set_operation(operation);
     kind_ = kind;
-    searched_ = 0;
+    progress_ = 0;
     std::construct_at(&callback_, std::move(callback));  // it was empty
   }
   BaseIOStream::ReadCallback* start_again() noexcept {
     max_bytes_ = BaseIOStream::kUnlimited;
-    searched_ = 0;
+    progress_ = 0;
     kind_ = Kind::until;
     return &callback_;
   }
@@ -184,7 +184,7 @@ class ReadRequest {
       return judge_end(hit + delimiter_.size());
     }
     // It may have begun in the last bytes.
-    searched_ = unread - std::min(unread, delimiter_.size() - 1);
+    progress_ = unread - std::min(unread, delimiter_.size() - 1);
     return judge_missing(unread);
   }
   [[nodiscard]] Verdict judge_count(std::size_t unread) const noexcept;
@@ -223,10 +223,9 @@ class ReadRequest {
   std::uint32_t dropped_ = 0;
   Delimiter delimiter_;  // the last one, for the next read
   std::size_t max_bytes_ = 0;
-  union {
-    std::size_t searched_ = 0;  // unread bytes that hold no match's begin
-    std::size_t count_;         // bytes: still to be delivered
-  };
+  // Of bytes, how many are still to be delivered; else how many unread ones
+  // hold no match's begin.
+  std::size_t progress_ = 0;
   std::unique_ptr<Rare> rare_;
   BaseIOStream::ReadCallback callback_;
 };

@@ -36,14 +36,14 @@ std::uint32_t chunk_size(const BaseIOStream::Options& options) {
 }  // namespace
 
 const StreamCore::Failure* StreamCore::out_of_memory() noexcept {
-  static const Failure kFailure{
+  static const Failure failure{
       std::make_error_code(std::errc::not_enough_memory), {}, nullptr};
-  return &kFailure;
+  return &failure;
 }
 
 const StreamCore::Failure* StreamCore::loop_is_closed() noexcept {
-  static const Failure kFailure{StreamErrc::loop_closed, {}, nullptr};
-  return &kFailure;
+  static const Failure failure{StreamErrc::loop_closed, {}, nullptr};
+  return &failure;
 }
 
 void StreamCore::DeleteFailure::operator()(

@@ -54,12 +54,7 @@ class WriteQueue {
   /// where they lie in its input already, they stay there.
   /// Requires: no more than Scratch::kOutputSize bytes are gathered by it.
   void gather(std::string_view data, Scratch& scratch) {
-    if (follows_gathered(data)) {
-      grow_gathered(data.size());
-    } else if (gathered_.empty() && scratch.holds_input(data)) {
-      gathered_ = {data.data(), 0};
-      grow_gathered(data.size());
-    } else {
+    if (!gather_where_it_lies(data, scratch)) {
       gather_copy(data, scratch);
     }
   }
@@ -104,15 +99,9 @@ class WriteQueue {
   /// this says, at once. Requires: has_room_for_completion().
   [[nodiscard]] BaseIOStream::WriteCallback& gather_to_tell(
       std::string_view data, Scratch& scratch) {
-    if (follows_gathered(data)) {
-      grow_gathered(data.size());
-    } else if (gathered_.empty() && scratch.holds_input(data)) {
-      gathered_ = {data.data(), 0};
-      grow_gathered(data.size());
-    } else {
-      return gather_copy_to_tell(data, scratch);
-    }
-    return link_completion();
+    return gather_where_it_lies(data, scratch)
+               ? link_completion()
+               : gather_copy_to_tell(data, scratch);
   }
   [[nodiscard]] bool has_room_for_completion() const noexcept {
     return pools_.completions.keeps_any();
@@ -186,13 +175,19 @@ class WriteQueue {
     reported_ = done->position;
     return done;
   }
-  // As the answers to a row of lines that are echoed.
-  [[nodiscard]] bool follows_gathered(std::string_view data) const noexcept {
-    return gathered_.data() + gathered_.size() == data.data();
-  }
-  void grow_gathered(std::size_t size) noexcept {
-    gathered_ = {gathered_.data(), gathered_.size() + size};
-    written_ += size;
+  // In the input, as the answers to a row of lines that are echoed. False, and
+  // nothing is done, where that cannot be.
+  bool gather_where_it_lies(std::string_view data,
+                            const Scratch& scratch) noexcept {
+    if (gathered_.data() + gathered_.size() == data.data()) {
+      gathered_ = {gathered_.data(), gathered_.size() + data.size()};
+    } else if (gathered_.empty() && scratch.holds_input(data)) {
+      gathered_ = data;
+    } else {
+      return false;
+    }
+    written_ += data.size();
+    return true;
   }
   BaseIOStream::WriteCallback& link_completion() noexcept {
     Completion* const added = pools_.completions.take_kept(written_);

@@ -64,6 +64,14 @@ class IntrusiveList {
     return static_cast<T*>(hook);
   }
 
+  /// Requires: `function` neither adds members nor takes any out.
+  template <class Function>
+  void for_each(Function function) const {
+    for (ListHook* hook = head_.next(); hook != &head_; hook = hook->next()) {
+      function(static_cast<T&>(static_cast<Hook&>(*hook)));
+    }
+  }
+
   /// Moves all members of `other` behind these.
   void take_all(IntrusiveList& other) noexcept {
     while (T* const member = other.pop_front()) {

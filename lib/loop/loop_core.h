@@ -89,6 +89,11 @@ class LoopCore {
 
   // What streams use.
   void add_client(LoopClient& client) noexcept { clients_.push_back(client); }
+  /// See IntrusiveList.
+  template <class Function>
+  void for_each_client(Function function) const {
+    clients_.for_each(function);
+  }
   void post_task(LoopClient& client) noexcept;
   /// Requires: in_turn().
   void send_at_end(LoopClient& client) noexcept {

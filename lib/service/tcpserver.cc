@@ -10,7 +10,6 @@
 
 #include "waterspout/error.h"
 
-#include "base/intrusive_list.h"
 #include "loop/loop_core.h"
 #include "stream/adopt.h"
 #include "stream/stream_core.h"
@@ -19,22 +18,11 @@ namespace waterspout {
 
 namespace detail {
 
-struct TCPServerState;
-
-struct ConnectionHook : ListHook {};
-
-/// Lives as long as the descriptor of one connection is open.
-struct ServedConnection final : public ConnectionHook, public Companion {
-  explicit ServedConnection(std::shared_ptr<TCPServerState> of) noexcept;
-  ~ServedConnection() override;
-
-  const std::shared_ptr<TCPServerState> server;
-  std::weak_ptr<IOStream> stream;
-};
-
-/// What connections and callbacks hold of the server, which may go before them.
+/// What connections and callbacks know of the server, which may go before them.
+/// Keeps itself while there are connections.
 struct TCPServerState final
     : public LoopClient,
+      public Acceptor,
       public std::enable_shared_from_this<TCPServerState> {
   struct Listener {
     Socket socket;
@@ -64,20 +52,20 @@ struct TCPServerState final
   IOLoop& take_loop();
   void listen(Socket socket);
   void stop() noexcept;
-  std::shared_ptr<IOStream> make_stream(
-      Socket connection, std::unique_ptr<Companion> companion) const;
-  /// `self` is this one: the connection holds it from now on.
-  void accepted(const std::shared_ptr<TCPServerState>& self, Socket connection,
-                const Address& address);
+  std::shared_ptr<IOStream> make_stream(Socket connection);
+  void accepted(Socket connection, const Address& address);
   template <class Hook>
   void guard(IOStream& stream, const Address& address, Hook hook) const;
-  void connection_closed() noexcept;
   void begin_drain(Duration timeout,
                    Callback<void(TCPServer::Drained)> callback);
-  void ask_to_finish() const;
+  void ask_to_finish();
   void close_open_streams();
   void finish_drain() noexcept;
-  [[nodiscard]] std::vector<std::shared_ptr<IOStream>> open_streams();
+  [[nodiscard]] std::vector<std::shared_ptr<IOStream>> open_streams() const;
+
+  // Acceptor.
+  void connection_opened() noexcept override;
+  void connection_closed() noexcept override;
 
   // LoopClient.
   void run_task() noexcept override;
@@ -91,21 +79,10 @@ struct TCPServerState final
   bool started = false;
   std::vector<Listener> listeners;
   std::vector<Socket> pending;  // bound, and not yet accepted from
-  IntrusiveList<ServedConnection, ConnectionHook> connections;
   std::size_t open = 0;
+  std::shared_ptr<TCPServerState> kept;  // while any is open
   std::unique_ptr<Drain> drain;
 };
-
-ServedConnection::ServedConnection(std::shared_ptr<TCPServerState> of) noexcept
-    : server(std::move(of)) {
-  server->connections.push_back(*this);
-  ++server->open;
-}
-
-ServedConnection::~ServedConnection() {
-  unlink();
-  server->connection_closed();
-}
 
 void TCPServerState::settle_on(IOLoop& its_loop) {
   if (its_loop.core().closed()) {
@@ -139,7 +116,7 @@ void TCPServerState::listen(Socket socket) {
   auto callback = [weak = weak_from_this()](Socket connection,
                                             const Address& address) {
     if (const auto self = weak.lock()) {
-      self->accepted(self, std::move(connection), address);
+      self->accepted(std::move(connection), address);
     }
   };
   AcceptHandler handler =
@@ -172,26 +149,19 @@ void TCPServerState::guard(IOStream& stream, const Address& address,
   }
 }
 
-std::shared_ptr<IOStream> TCPServerState::make_stream(
-    Socket connection, std::unique_ptr<Companion> companion) const {
+std::shared_ptr<IOStream> TCPServerState::make_stream(Socket connection) {
   UniqueFd fd(connection.release());
   if (!options.ssl) {
-    return adopt_accepted(*loop, std::move(fd), options.stream,
-                          std::move(companion));
+    return adopt_accepted(*loop, std::move(fd), options.stream, this);
   }
   SSLStreamOptions tls;
   tls.handshake_timeout = options.handshake_timeout;
   return adopt_accepted_tls(*loop, std::move(fd), {*options.ssl, tls},
-                            options.stream, std::move(companion));
+                            options.stream, this);
 }
 
-void TCPServerState::accepted(const std::shared_ptr<TCPServerState>& self,
-                              Socket connection, const Address& address) {
-  auto companion = std::make_unique<ServedConnection>(self);
-  ServedConnection& served = *companion;  // its stream holds it
-  const std::shared_ptr<IOStream> stream =
-      make_stream(std::move(connection), std::move(companion));
-  served.stream = stream;
+void TCPServerState::accepted(Socket connection, const Address& address) {
+  const std::shared_ptr<IOStream> stream = make_stream(std::move(connection));
   if (open >= options.max_connections) {
     for (Listener& listener : listeners) {
       listener.handler.pause();
@@ -200,9 +170,17 @@ void TCPServerState::accepted(const std::shared_ptr<TCPServerState>& self,
   guard(*stream, address, [&] { server->handle_stream(stream, address); });
 }
 
+void TCPServerState::connection_opened() noexcept {
+  if (open++ == 0) {
+    kept = shared_from_this();
+  }
+}
+
 // May run inside anything that closes a stream, so it calls no user code.
 void TCPServerState::connection_closed() noexcept {
   --open;
+  const std::shared_ptr<TCPServerState> dying =
+      open == 0 ? std::move(kept) : nullptr;
   if (loop == nullptr || loop->core().closed()) {
     return;
   }
@@ -216,16 +194,16 @@ void TCPServerState::connection_closed() noexcept {
   }
 }
 
-std::vector<std::shared_ptr<IOStream>> TCPServerState::open_streams() {
+// The loop knows its streams, and each the server that it is of.
+std::vector<std::shared_ptr<IOStream>> TCPServerState::open_streams() const {
   std::vector<std::shared_ptr<IOStream>> streams;
-  IntrusiveList<ServedConnection, ConnectionHook> seen;
-  while (ServedConnection* const connection = connections.pop_front()) {
-    seen.push_back(*connection);
-    if (auto stream = connection->stream.lock(); stream && !stream->closed()) {
-      streams.push_back(std::move(stream));
+  loop->core().for_each_client([&](LoopClient& client) {
+    const auto* const stream = dynamic_cast<StreamCore*>(&client);
+    if (stream != nullptr && !stream->closed() &&
+        stream->transport()->acceptor() == this) {
+      streams.push_back(std::static_pointer_cast<IOStream>(stream->shared()));
     }
-  }
-  connections.take_all(seen);
+  });
   return streams;
 }
 
@@ -257,9 +235,9 @@ void TCPServerState::begin_drain(Duration timeout,
   ask_to_finish();
 }
 
-void TCPServerState::ask_to_finish() const {
-  const auto self = std::const_pointer_cast<TCPServerState>(shared_from_this());
-  for (const std::shared_ptr<IOStream>& stream : self->open_streams()) {
+void TCPServerState::ask_to_finish() {
+  const auto self = shared_from_this();  // a hook may destroy the server
+  for (const std::shared_ptr<IOStream>& stream : open_streams()) {
     if (server == nullptr || stream->closed()) {
       continue;
     }

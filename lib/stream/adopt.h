@@ -14,11 +14,11 @@ namespace waterspout {
 
 /// A stream on `fd`, which is connected, non-blocking and closed on exec
 /// already: spares the system calls with which IOStream::create finds that out.
-/// `companion` is let go of when the descriptor is closed.
+/// `acceptor` counts it, unless it is null.
 /// Errors: throws as IOStream::create.
 [[nodiscard]] std::shared_ptr<IOStream> adopt_accepted(
     IOLoop& loop, UniqueFd fd, const IOStream::Options& options,
-    std::unique_ptr<Companion> companion);
+    Acceptor* acceptor);
 
 /// What TLS needs to know for one connection. Refers to both.
 struct Protection {
@@ -30,7 +30,7 @@ struct Protection {
 /// Errors: throws as SSLIOStream::create.
 [[nodiscard]] std::shared_ptr<SSLIOStream> adopt_accepted_tls(
     IOLoop& loop, UniqueFd fd, const Protection& protection,
-    IOStream::Options options, std::unique_ptr<Companion> companion);
+    IOStream::Options options, Acceptor* acceptor);
 
 /// The same for a client that tells by itself of a handshake that fails: the
 /// stream logs nothing of it.

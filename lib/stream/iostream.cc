@@ -39,9 +39,9 @@ std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, int fd,
 
 std::shared_ptr<IOStream> adopt_accepted(IOLoop& loop, UniqueFd fd,
                                          const IOStream::Options& options,
-                                         std::unique_ptr<Companion> companion) {
+                                         Acceptor* acceptor) {
   auto transport = std::make_unique<SocketTransport>(std::move(fd));
-  transport->keep_while_open(std::move(companion));
+  transport->count_for(acceptor);
   return make_owned<OwnedStream<IOStream>>(loop.core(), std::move(transport),
                                            Start::open, options);
 }

@@ -72,9 +72,9 @@ std::shared_ptr<SSLIOStream> SSLIOStream::create(IOLoop& loop, int fd,
 
 std::shared_ptr<SSLIOStream> adopt_accepted_tls(
     IOLoop& loop, UniqueFd fd, const Protection& protection,
-    IOStream::Options options, std::unique_ptr<Companion> companion) {
+    IOStream::Options options, Acceptor* acceptor) {
   auto below = std::make_unique<SocketTransport>(std::move(fd));
-  below->keep_while_open(std::move(companion));
+  below->count_for(acceptor);
   return make_connected(loop, std::move(below), protection, options);
 }
 

@@ -65,6 +65,7 @@ SSLTransport::~SSLTransport() {
 
 void SSLTransport::stand_on(std::unique_ptr<Transport> below) noexcept {
   below_ = std::move(below);
+  take_place_of(*below_);
 }
 
 Transfer SSLTransport::connect(const Address& address) noexcept {

@@ -50,6 +50,9 @@ class StreamCore final : public LoopClient {
   ~StreamCore();
 
   void set_owner(BaseIOStream& owner) noexcept { owner_ = &owner; }
+  [[nodiscard]] std::shared_ptr<BaseIOStream> shared() const {
+    return owner_->shared_from_this();
+  }
 
   // The operations of BaseIOStream and IOStream.
   void read_until(std::string_view delimiter, std::size_t max_bytes,

@@ -63,13 +63,18 @@ class Transfer {
   Outcome outcome = Outcome::would_block;
 };
 
-/// What goes when a descriptor is closed.
-class Companion : public Pooled {
+/// Who accepts connections, and counts those that are open. Outlives them.
+class Acceptor {
  public:
-  Companion() = default;
-  Companion(const Companion&) = delete;
-  Companion& operator=(const Companion&) = delete;
-  virtual ~Companion() = default;
+  Acceptor(const Acceptor&) = delete;
+  Acceptor& operator=(const Acceptor&) = delete;
+
+  virtual void connection_opened() noexcept = 0;
+  virtual void connection_closed() noexcept = 0;
+
+ protected:
+  Acceptor() = default;
+  ~Acceptor() = default;
 };
 
 /// Moves bytes without ever waiting; owns its descriptor. Attempts interrupted
@@ -80,7 +85,11 @@ class Transport : public Pooled {
       : freezes_writes_(freezes_writes) {}
   Transport(const Transport&) = delete;
   Transport& operator=(const Transport&) = delete;
-  virtual ~Transport() = default;
+  virtual ~Transport() {
+    if (acceptor_ != nullptr) {
+      acceptor_->connection_closed();
+    }
+  }
 
   [[nodiscard]] virtual int fd() const noexcept = 0;
 
@@ -158,13 +167,23 @@ class Transport : public Pooled {
   /// How connecting ended. Asked once: the kernel forgets what it has told.
   virtual std::error_code connect_result() noexcept = 0;
 
-  /// Holds `companion` until the descriptor is closed, which may be after the
-  /// stream is: so a server counts the connections that it has.
-  void keep_while_open(std::unique_ptr<Companion> companion) noexcept {
-    companion_ = std::move(companion);
+  /// Tells `acceptor`, unless it is null, of this connection, and once its
+  /// descriptor is closed, which may be after the stream is.
+  void count_for(Acceptor* acceptor) noexcept {
+    acceptor_ = acceptor;
+    if (acceptor_ != nullptr) {
+      acceptor_->connection_opened();
+    }
   }
+  /// Null if nobody counts this connection.
+  [[nodiscard]] const Acceptor* acceptor() const noexcept { return acceptor_; }
 
  protected:
+  /// This one is the connection that `below` was.
+  void take_place_of(Transport& below) noexcept {
+    acceptor_ = std::exchange(below.acceptor_, nullptr);
+  }
+
   bool holds_input_ = false;
   bool holds_output_ = false;
 
@@ -181,8 +200,7 @@ class Transport : public Pooled {
   /// interrupted it.
   virtual Transfer read_otherwise(std::span<char> into) noexcept = 0;
 
-  std::unique_ptr<Companion>
-      companion_;  // let go of after the derived class's fd
+  Acceptor* acceptor_ = nullptr;
 };
 
 }  // namespace waterspout

@@ -70,6 +70,19 @@ class EchoServer : public TCPServer {
   }
 };
 
+// Starts TLS on every connection.
+class UpgradingServer : public TCPServer {
+ public:
+  using TCPServer::TCPServer;
+  std::shared_ptr<SSLIOStream> upgraded;
+
+ protected:
+  void handle_stream(std::shared_ptr<IOStream> stream,
+                     const Address& /*address*/) override {
+    upgraded = stream->start_tls(make_server_context(), {});
+  }
+};
+
 struct Serving {
   explicit Serving(TCPServer::Options options) : server(loop, options) {
     server.listen(0, "127.0.0.1");
@@ -161,6 +174,21 @@ TEST_CASE("A TCPServer drains protected streams") {
   t.server.drain(20ms, [&](TCPServer::Drained drained) { result = drained; });
   CHECK(t.loop.run_until([&] { return result.has_value(); }));
   CHECK(result->closed == 1);
+}
+
+TEST_CASE("A drain closes a connection that has started TLS meanwhile") {
+  LoopFixture loop;
+  UpgradingServer server(loop, TCPServer::Options());
+  server.listen(0, "127.0.0.1");
+  const UniquePeerFd silent = connect_to(server.addresses().at(0));
+  CHECK(loop.run_until([&] { return server.upgraded != nullptr; }));
+  CHECK(server.connections() == 1);
+  std::optional<TCPServer::Drained> result;
+  server.drain(20ms, [&](TCPServer::Drained drained) { result = drained; });
+  CHECK(loop.run_until([&] { return result.has_value(); }));
+  CHECK(result->closed == 1);
+  CHECK(server.upgraded->closed());
+  CHECK(server.connections() == 0);
 }
 
 TEST_CASE("A TCPServer refuses a client's context") {

@@ -70,9 +70,10 @@ std::shared_ptr<SSLIOStream> SSLIOStream::create(IOLoop& loop, int fd,
                      {context, tls}, options);
 }
 
-std::shared_ptr<SSLIOStream> adopt_accepted_tls(
-    IOLoop& loop, UniqueFd fd, const Protection& protection,
-    IOStream::Options options, Acceptor* acceptor) {
+std::shared_ptr<SSLIOStream> adopt_accepted_tls(IOLoop& loop, UniqueFd fd,
+                                                const Protection& protection,
+                                                IOStream::Options options,
+                                                Acceptor* acceptor) {
   auto below = std::make_unique<SocketTransport>(std::move(fd));
   below->count_for(acceptor);
   return make_connected(loop, std::move(below), protection, options);

@@ -7,14 +7,18 @@
 namespace waterspout {
 
 struct ClientHook : ListHook {};
-struct TaskHook : ListHook {};
-struct OutputHook : ListHook {};
+
+/// A place on an Agenda, and what for.
+struct AgendaHook : ListHook {
+  bool posted = false;    ///< to run
+  bool gathered = false;  ///< to send
+};
 
 /// An object on a loop, such as a stream. It can post itself to be run once
 /// more in this turn or the next, and to send at the end of the event that is
 /// handled now; it is told when the loop closes. Destroying it takes it out of
 /// all of that.
-class LoopClient : public ClientHook, public TaskHook, public OutputHook {
+class LoopClient : public ClientHook, public AgendaHook {
  public:
   LoopClient(const LoopClient&) = delete;
   LoopClient& operator=(const LoopClient&) = delete;
@@ -28,9 +32,15 @@ class LoopClient : public ClientHook, public TaskHook, public OutputHook {
   /// The loop is closing: drop everything that belongs to it.
   virtual void loop_closed() noexcept = 0;
 
+  /// True from LoopCore::post_task until run_task begins.
+  [[nodiscard]] bool has_task() const noexcept { return posted; }
+
  protected:
   LoopClient() = default;
   ~LoopClient() = default;
+
+  /// Takes LoopCore::post_task back.
+  void cancel_task() noexcept { posted = false; }
 };
 
 }  // namespace waterspout

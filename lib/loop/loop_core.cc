@@ -225,7 +225,7 @@ void LoopCore::add_signal_handler(int signum, Callback<void(int)> callback) {
 }
 
 void LoopCore::post_task(LoopClient& client) noexcept {
-  tasks_.push_back(client);
+  agenda_.post_task(client);
   timer_is_stale();
 }
 
@@ -279,24 +279,9 @@ void LoopCore::run_due_timeouts() noexcept {
 // What a turn leaves to its end. Tasks that these tasks post wait for the next
 // turn, before which the descriptors are polled.
 void LoopCore::settle() noexcept {
-  run_tasks();
-  send_outputs();
+  agenda_.run();
   settle_timer();
-  unsettled_ = !tasks_.empty();
-}
-
-void LoopCore::run_tasks() noexcept {
-  IntrusiveList<LoopClient, TaskHook> tasks;
-  tasks.take_all(tasks_);
-  while (LoopClient* const client = tasks.pop_front()) {
-    client->run_task();
-  }
-}
-
-void LoopCore::send_outputs() noexcept {
-  while (LoopClient* const client = outputs_.pop_front()) {
-    client->send_gathered();
-  }
+  unsettled_ = agenda_.waits();
 }
 
 // Callbacks that a phase has added wait for the next turn; those that a handler
@@ -334,7 +319,7 @@ void LoopCore::arm_timer() noexcept {
   if (closed()) {
     return;
   }
-  if (callbacks_.wants_turn() || !tasks_.empty()) {
+  if (callbacks_.wants_turn() || agenda_.waits()) {
     timer_->fire_next(base_);
   } else if (const auto deadline = timeouts_.next_deadline()) {
     if (!timer_->fires_by(*deadline)) {

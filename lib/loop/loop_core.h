@@ -13,6 +13,7 @@
 #include "waterspout/ioloop.h"
 
 #include "base/block_pool.h"
+#include "loop/agenda.h"
 #include "loop/base_holder.h"
 #include "loop/callback_queue.h"
 #include "loop/event.h"
@@ -97,7 +98,7 @@ class LoopCore {
   void post_task(LoopClient& client) noexcept;
   /// Requires: in_turn().
   void send_at_end(LoopClient& client) noexcept {
-    outputs_.push_back(client);
+    agenda_.send_at_end(client);
     unsettled_ = true;
   }
   [[nodiscard]] BlockPool& blocks() noexcept { return blocks_; }
@@ -228,8 +229,6 @@ class LoopCore {
     }
   }
   void settle() noexcept;
-  void run_tasks() noexcept;
-  void send_outputs() noexcept;
   void settle_timer() noexcept;
   void leave_or_run_phase() noexcept;
   void wake() noexcept;
@@ -249,8 +248,7 @@ class LoopCore {
   HandlerTable handlers_;
   SignalHandlers signals_;
   IntrusiveList<LoopClient, ClientHook> clients_;
-  IntrusiveList<LoopClient, TaskHook> tasks_;
-  IntrusiveList<LoopClient, OutputHook> outputs_;
+  Agenda agenda_;
   std::optional<TurnTimer> timer_;
   std::optional<Waker> waker_;
 

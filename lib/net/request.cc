@@ -39,7 +39,7 @@ void Request::stop() noexcept {
 std::shared_ptr<Request> Request::leave() noexcept {
   phase_ = Phase::over;
   RequestHook::unlink();
-  TaskHook::unlink();
+  cancel_task();
   --set_->size_;
   return std::move(kept_);
 }

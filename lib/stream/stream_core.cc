@@ -62,11 +62,11 @@ void refuse_stream_options(const BaseIOStream::Options& options) {
 
 StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
                        Start start, const BaseIOStream::Options& options)
-    : loop_(&loop),
-      transport_(std::move(transport)),
-      phase_(start == Start::open        ? Phase::open
+    : phase_(start == Start::open        ? Phase::open
              : start == Start::connected ? Phase::shaking_hands
                                          : Phase::unconnected),
+      loop_(&loop),
+      transport_(std::move(transport)),
       half_close_(options.half_close),
       read_chunk_size_(chunk_size(options)),
       max_buffer_size_(options.max_buffer_size),
@@ -101,8 +101,8 @@ void StreamCore::end_handling() {
 
 bool StreamCore::sails_plainly() const noexcept {
   return open() && write_.size() == 0 && !write_.blocked() && !write_.ended() &&
-         !read_ended_ && !connecting_ && !handshake_ && !has_task() &&
-         max_write_buffer_size_ >= kGatheredAtMost &&
+         !read_ended_ && connecting() == nullptr && handshake() == nullptr &&
+         !has_task() && max_write_buffer_size_ >= kGatheredAtMost &&
          !transport_->freezes_writes() && readable_.added();
 }
 
@@ -158,7 +158,8 @@ bool StreamCore::has_otherwise_to_report() const noexcept {
       return true;
     case Phase::shaking_hands:
     case Phase::open:
-      return connecting_ || (handshake_ && handshake_->callback) ||
+      return connecting() != nullptr ||
+             (handshake() != nullptr && handshake()->callback) ||
              read_.pending() || write_.size() != 0 ||
              write_.has_completions() || watched();
     case Phase::closed:
@@ -172,7 +173,7 @@ bool StreamCore::has_otherwise_to_report() const noexcept {
 bool StreamCore::has_due() const noexcept {
   const bool readable = read_.pending() && may_satisfy_read();
   const bool ended = read_ended_ && watched_for_read_end();
-  const bool connected = connecting_ && open();
+  const bool connected = connecting() != nullptr && open();
   return connected || has_handshake_due() || readable || has_written_due() ||
          ended || (closed() && watched_for_close());
 }
@@ -183,11 +184,11 @@ void StreamCore::add(Event& event) {
   }
 }
 
-StreamCore::Watchers& StreamCore::watchers() {
-  if (!watchers_) {
-    watchers_ = std::make_unique<Watchers>();
+StreamCore::Extra& StreamCore::extra() {
+  if (!extra_) {
+    extra_ = std::make_unique<Extra>();
   }
-  return *watchers_;
+  return *extra_;
 }
 
 // An exception that no context handled: the stream closes with it, and the loop
@@ -211,7 +212,7 @@ void StreamCore::set_close_callback(BaseIOStream::CloseCallback callback) {
   callback.set_operation("set_close_callback");
   // The old one is destroyed last: that may run user code.
   const BaseIOStream::CloseCallback old =
-      std::exchange(watchers().closed, std::move(callback));
+      std::exchange(extra().close_callback, std::move(callback));
   settle_outside();
 }
 
@@ -228,12 +229,11 @@ void StreamCore::close(std::error_code error) {
 }
 
 bool StreamCore::is_worth_telling(std::error_code error) const noexcept {
-  const bool as_client = handshake_ && handshake_->as_client;
-  if (phase_ == Phase::shaking_hands && handshake_->quiet) {
-    return false;
+  if (phase_ == Phase::shaking_hands) {
+    const bool as_client = handshake()->as_client;
+    return !handshake()->quiet && (as_client || !is_quiet(error));
   }
-  return phase_ == Phase::connecting ||
-         (phase_ == Phase::shaking_hands && as_client) || !is_quiet(error);
+  return phase_ == Phase::connecting || !is_quiet(error);
 }
 
 // What a peer did is for information, unless it keeps a client from where it
@@ -241,8 +241,7 @@ bool StreamCore::is_worth_telling(std::error_code error) const noexcept {
 LogLevel StreamCore::level_of(std::error_code error) const noexcept {
   const bool by_peer = error.category() == stream_category() ||
                        error.category() == ssl_category();
-  const bool refused =
-      phase_ == Phase::shaking_hands && handshake_ && handshake_->as_client;
+  const bool refused = phase_ == Phase::shaking_hands && handshake()->as_client;
   return by_peer && !refused ? LogLevel::info : LogLevel::warning;
 }
 
@@ -272,16 +271,19 @@ void StreamCore::shut(FailurePointer failure) noexcept {
   phase_ = Phase::closed;
   set_plain(false);
   failure_ = std::move(failure);
-  readable_.clear();
-  writable_.reset();
+  stop_listening();
   if (was_open) {
     let_go_of_output(!failure_);
   }
   transport_.reset();
   write_.clear();
   loop_->count_stream(false);
-  const std::unique_ptr<Connecting> dropped = std::move(connecting_);
-  const std::unique_ptr<Handshake> dropped_too = std::move(handshake_);
+  std::unique_ptr<Connecting> dropped;
+  std::unique_ptr<Handshake> dropped_too;
+  if (extra_) {
+    dropped = std::move(extra_->connecting);
+    dropped_too = std::move(extra_->handshake);
+  }
   if (dropped_too) {
     loop_->remove_timeout(dropped_too->timeout);
   }
@@ -291,7 +293,7 @@ void StreamCore::shut(FailurePointer failure) noexcept {
     write_.drop_completions();
   }
   const Callback<void()> never_due = !read_ended_ && watched_for_read_end()
-                                         ? std::move(watchers_->read_ended)
+                                         ? std::move(extra_->read_end_callback)
                                          : nullptr;
   drop_unsatisfied_read();
   settle_outside();
@@ -326,8 +328,7 @@ void StreamCore::loop_closed() noexcept {
   if (!closed()) {
     phase_ = Phase::closed;
     failure_.reset(loop_is_closed());
-    readable_.clear();
-    writable_.reset();
+    stop_listening();
     transport_.reset();
     loop_->count_stream(false);
   }
@@ -335,10 +336,8 @@ void StreamCore::loop_closed() noexcept {
   unread_.clear();
   write_.clear();
   write_.drop_completions();
-  const auto connecting = std::move(connecting_);
-  const auto handshake = std::move(handshake_);
   drop_read();
-  const auto watchers = std::move(watchers_);
+  const auto extra = std::move(extra_);
 }
 
 std::string StreamCore::error_message() const {
@@ -354,8 +353,8 @@ int StreamCore::fd() const noexcept {
 }
 
 std::string StreamCore::peer() const {
-  if (connecting_) {
-    return connecting_->address.to_string();
+  if (connecting() != nullptr) {
+    return connecting()->address.to_string();
   }
   std::string name = "fd " + std::to_string(fd());
   try {

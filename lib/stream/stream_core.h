@@ -92,7 +92,7 @@ class StreamCore final : public LoopClient {
   /// The connection is not open before its transport has shaken hands, for
   /// which it has `limit`; zero is no limit. Called once, before anything else.
   void expect_handshake(Duration limit, bool as_client);
-  void keep_handshake_quiet() noexcept { handshake_->quiet = true; }
+  void keep_handshake_quiet() noexcept { extra_->handshake->quiet = true; }
   void wait_for_handshake(Callback<void()> callback);
 
   /// Lets the transport go, for another stream: this one is closed, without an
@@ -103,7 +103,7 @@ class StreamCore final : public LoopClient {
   void check_nothing_pending(const char* operation);
   [[nodiscard]] std::unique_ptr<Transport> let_go() noexcept;
   [[nodiscard]] BaseIOStream::CloseCallback take_close_callback() noexcept {
-    return watchers_ ? std::move(watchers_->closed) : nullptr;
+    return extra_ ? std::move(extra_->close_callback) : nullptr;
   }
 
   // What handing connections over needs.
@@ -172,12 +172,6 @@ class StreamCore final : public LoopClient {
   static const Failure* out_of_memory() noexcept;
   static const Failure* loop_is_closed() noexcept;
 
-  /// Who waits for an end; made when somebody does.
-  struct Watchers {
-    BaseIOStream::CloseCallback closed;
-    Callback<void()> read_ended;
-  };
-
   /// A connection under way.
   struct Connecting {
     Address address;
@@ -192,6 +186,15 @@ class StreamCore final : public LoopClient {
     bool as_client = false;
     bool quiet = false;  // somebody else tells of its failure
     bool begun = false;
+  };
+
+  /// What most streams do without most of the time.
+  struct Extra : Pooled {
+    std::unique_ptr<Event> writable;         // made when first waited for
+    std::unique_ptr<Connecting> connecting;  // until its callback has begun
+    std::unique_ptr<Handshake> handshake;    // the same; with TLS alone
+    BaseIOStream::CloseCallback close_callback;
+    Callback<void()> read_end_callback;
   };
 
   // stream_core.cc
@@ -210,13 +213,22 @@ class StreamCore final : public LoopClient {
   void settle_outside();
   void listen_for_input();
   void listen_for_output();
+  void stop_listening_for_output() noexcept;
+  void stop_listening() noexcept;
   void add(Event& event);
-  [[nodiscard]] Watchers& watchers();
+  [[nodiscard]] Extra& extra();
+  // Null where there is none.
+  [[nodiscard]] Connecting* connecting() const noexcept {
+    return extra_ ? extra_->connecting.get() : nullptr;
+  }
+  [[nodiscard]] Handshake* handshake() const noexcept {
+    return extra_ ? extra_->handshake.get() : nullptr;
+  }
   [[nodiscard]] bool watched_for_close() const noexcept {
-    return watchers_ && watchers_->closed;
+    return extra_ && extra_->close_callback;
   }
   [[nodiscard]] bool watched_for_read_end() const noexcept {
-    return watchers_ && watchers_->read_ended;
+    return extra_ && extra_->read_end_callback;
   }
   [[nodiscard]] bool watched() const noexcept {
     return watched_for_close() || watched_for_read_end();
@@ -225,9 +237,6 @@ class StreamCore final : public LoopClient {
   void post_task() noexcept {
     set_plain(false);
     loop_->post_task(*this);
-  }
-  [[nodiscard]] bool has_task() const noexcept {
-    return static_cast<const TaskHook&>(*this).linked();
   }
   void set_plain(bool plain) noexcept {
     plain_ = plain;
@@ -248,7 +257,7 @@ class StreamCore final : public LoopClient {
            write_.has_done(gathering());
   }
   bool deliver_end() {
-    return watchers_ && (deliver_read_ended() || deliver_closed());
+    return extra_ && (deliver_read_ended() || deliver_closed());
   }
   bool deliver_read_ended();
   bool deliver_closed();
@@ -301,7 +310,7 @@ class StreamCore final : public LoopClient {
   bool deliver_connected();
   bool deliver_handshake();
   [[nodiscard]] bool has_handshake_due() const noexcept {
-    return open() && handshake_ && handshake_->callback;
+    return open() && handshake() != nullptr && handshake()->callback;
   }
 
   // stream_ends.cc
@@ -407,19 +416,18 @@ class StreamCore final : public LoopClient {
     }
   }
 
-  LoopCore* loop_;  // null once the loop is closed
-  BaseIOStream* owner_ = nullptr;
-  std::shared_ptr<BaseIOStream> kept_;  // while there is something to report
-  std::unique_ptr<Transport> transport_;
-  std::unique_ptr<Event> writable_;  // made when first waited for
-  // Both gone before transport_ is. What is small lies in this one's padding.
-  [[no_unique_address]] Event readable_;
+  // What is small lies in the padding of what stands before it.
   Phase phase_;
   bool read_ended_ = false;         // by the peer, on a half-closed stream
   bool write_ended_ = false;        // by us
   bool shutting_down_ = false;      // our side ends when all is sent
   bool dispatching_ = false;        // callbacks are run, or about to be
   bool in_plain_callback_ = false;  // that, and plain_
+  LoopCore* loop_;                  // null once the loop is closed
+  BaseIOStream* owner_ = nullptr;
+  std::shared_ptr<BaseIOStream> kept_;  // while there is something to report
+  std::unique_ptr<Transport> transport_;
+  [[no_unique_address]] Event readable_;  // gone before transport_ is
   // Nothing is out of the ordinary: it is open both ways, is watched for input,
   // the kernel takes what it is given, no output waits but what is gathered, no
   // task is posted, and only reads and writes can become due. So most streams
@@ -434,9 +442,7 @@ class StreamCore final : public LoopClient {
   std::string_view incoming_;  // unread bytes behind unread_, not stored yet
   ReadRequest read_;
   WriteQueue write_;
-  std::unique_ptr<Watchers> watchers_;
-  std::unique_ptr<Connecting> connecting_;  // until its callback has begun
-  std::unique_ptr<Handshake> handshake_;    // the same; null on plain streams
+  std::unique_ptr<Extra> extra_;  // gone before transport_ is
   FailurePointer failure_;
 };
 

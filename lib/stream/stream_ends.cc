@@ -24,7 +24,7 @@ void StreamCore::set_read_end_callback(Callback<void()> callback) {
   callback.set_operation("set_read_end_callback");
   // The old one is destroyed last: that may run user code.
   const Callback<void()> old =
-      std::exchange(watchers().read_ended, std::move(callback));
+      std::exchange(extra().read_end_callback, std::move(callback));
   settle_outside();
 }
 
@@ -79,7 +79,7 @@ bool StreamCore::deliver_read_ended() {
   if (!read_ended_ || !watched_for_read_end()) {
     return false;
   }
-  call_once(watchers_->read_ended, "set_read_end_callback");
+  call_once(extra_->read_end_callback, "set_read_end_callback");
   return true;
 }
 

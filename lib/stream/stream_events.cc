@@ -98,7 +98,7 @@ void StreamCore::deliver() { run_callbacks(); }
 // expect it; the close callback comes when nothing else can.
 bool StreamCore::deliver_one() {
   bool delivered = false;
-  if (connecting_ || handshake_) {
+  if (extra_) {
     delivered = deliver_connected();
     delivered |= deliver_handshake();
   }
@@ -164,7 +164,7 @@ bool StreamCore::deliver_closed() {
   if (!closed() || !watched_for_close()) {
     return false;
   }
-  call_once(watchers_->closed, "set_close_callback");
+  call_once(extra_->close_callback, "set_close_callback");
   return true;
 }
 
@@ -301,12 +301,26 @@ void StreamCore::listen_for_input() {
 }
 
 void StreamCore::listen_for_output() {
-  if (!writable_) {
-    writable_ = std::make_unique<Event>(
+  std::unique_ptr<Event>& writable = extra().writable;
+  if (!writable) {
+    writable = std::make_unique<Event>(
         *loop_, transport_->fd(), IOLoop::WRITE,
         Event::calling<&StreamCore::on_writable>(*this));
   }
-  add(*writable_);
+  add(*writable);
+}
+
+void StreamCore::stop_listening_for_output() noexcept {
+  if (extra_ && extra_->writable) {
+    extra_->writable->remove();
+  }
+}
+
+void StreamCore::stop_listening() noexcept {
+  readable_.clear();
+  if (extra_) {
+    extra_->writable.reset();
+  }
 }
 
 }  // namespace waterspout::detail

@@ -25,7 +25,7 @@ void StreamCore::connect(const Address& address,
                            ": the stream is connecting or was connected");
   }
   callback.set_operation("connect");
-  connecting_ =
+  extra().connecting =
       std::make_unique<Connecting>(Connecting{address, std::move(callback)});
   phase_ = Phase::connecting;
   const Transfer begun = transport_->connect(address);
@@ -43,8 +43,8 @@ void StreamCore::finish_connecting() {
     fail("connect", error);
     return;
   }
-  writable_->remove();
-  if (handshake_) {
+  stop_listening_for_output();
+  if (handshake() != nullptr) {
     phase_ = Phase::shaking_hands;
     shake_hands();
   } else {
@@ -58,18 +58,18 @@ void StreamCore::opened() {
 }
 
 bool StreamCore::deliver_connected() {
-  if (!connecting_ || !open()) {
+  if (connecting() == nullptr || !open()) {
     return false;
   }
-  const std::unique_ptr<Connecting> done = std::move(connecting_);
+  const std::unique_ptr<Connecting> done = std::move(extra_->connecting);
   call(done->callback, "connect");
   return true;
 }
 
 void StreamCore::expect_handshake(Duration limit, bool as_client) {
-  handshake_ = std::make_unique<Handshake>();
-  handshake_->limit = limit;
-  handshake_->as_client = as_client;
+  extra().handshake = std::make_unique<Handshake>();
+  handshake()->limit = limit;
+  handshake()->as_client = as_client;
   if (phase_ == Phase::shaking_hands) {
     post_task();
   }
@@ -77,17 +77,17 @@ void StreamCore::expect_handshake(Duration limit, bool as_client) {
 
 // The timeout goes with the handshake, and that with *this.
 void StreamCore::begin_handshake() {
-  handshake_->begun = true;
-  if (handshake_->limit > Duration::zero()) {
+  handshake()->begun = true;
+  if (handshake()->limit > Duration::zero()) {
     const NullContext outside;
-    handshake_->timeout = loop_->call_at(
-        later(loop_->time(), handshake_->limit),
+    handshake()->timeout = loop_->call_at(
+        later(loop_->time(), handshake()->limit),
         Callback<void()>([this] { handshake_is_late(); }, Origin()));
   }
 }
 
 void StreamCore::shake_hands() {
-  if (!handshake_->begun) {
+  if (!handshake()->begun) {
     begin_handshake();
   }
   const Transfer shaken = transport_->handshake();
@@ -101,19 +101,15 @@ void StreamCore::shake_hands() {
       readable_.remove();
       listen_for_output();
     } else {
-      if (writable_) {
-        writable_->remove();
-      }
+      stop_listening_for_output();
       listen_for_input();
     }
     return;
   }
-  if (writable_) {
-    writable_->remove();
-  }
-  loop_->remove_timeout(handshake_->timeout);
-  if (!handshake_->callback) {
-    handshake_.reset();
+  stop_listening_for_output();
+  loop_->remove_timeout(handshake()->timeout);
+  if (!handshake()->callback) {
+    extra_->handshake.reset();
   }
   opened();
 }
@@ -125,15 +121,15 @@ void StreamCore::wait_for_handshake(Callback<void()> callback) {
   if (closed()) {
     throw StreamClosedError("wait_for_handshake", "stream", error());
   }
-  if (handshake_ && handshake_->callback) {
+  if (handshake() != nullptr && handshake()->callback) {
     throw std::logic_error("wait_for_handshake: another callback waits");
   }
-  if (!handshake_) {
-    handshake_ = std::make_unique<Handshake>();
+  if (handshake() == nullptr) {
+    extra().handshake = std::make_unique<Handshake>();
   }
   set_plain(false);
   callback.set_operation("wait_for_handshake");
-  handshake_->callback = std::move(callback);
+  handshake()->callback = std::move(callback);
   settle_outside();
 }
 
@@ -141,7 +137,7 @@ bool StreamCore::deliver_handshake() {
   if (!has_handshake_due()) {
     return false;
   }
-  const std::unique_ptr<Handshake> done = std::move(handshake_);
+  const std::unique_ptr<Handshake> done = std::move(extra_->handshake);
   call(done->callback, "wait_for_handshake");
   return true;
 }
@@ -169,7 +165,7 @@ void StreamCore::check_nothing_pending(const char* operation) {
       throw StreamClosedError(operation, "stream", error());
     }
   }
-  if (connecting_ || read_.pending() || write_.has_completions()) {
+  if (connecting() != nullptr || read_.pending() || write_.has_completions()) {
     throw std::logic_error(prefix + ": a callback of the stream is pending");
   }
   if (write_.size() != 0 || write_.ended()) {
@@ -197,8 +193,7 @@ std::string StreamCore::take_all_unread() {
 std::unique_ptr<Transport> StreamCore::let_go() noexcept {
   phase_ = Phase::closed;
   set_plain(false);
-  readable_.clear();
-  writable_.reset();
+  stop_listening();
   loop_->count_stream(false);
   std::unique_ptr<Transport> transport = std::move(transport_);
   settle_outside();

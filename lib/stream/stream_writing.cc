@@ -92,9 +92,7 @@ void StreamCore::has_sent(Transfer sent) {
     listen_for_output();
     return;
   }
-  if (writable_) {
-    writable_->remove();
-  }
+  stop_listening_for_output();
   if (write_.ended()) {
     finish_writing();
   }

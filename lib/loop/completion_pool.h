@@ -12,10 +12,15 @@
 
 namespace waterspout {
 
+class CompletionPool;
+
 struct Completion {
+  explicit Completion(CompletionPool& of) noexcept : pool(of) {}
+
   Callback<void()> callback;
   std::uint64_t position = 0;
   Completion* next = nullptr;
+  CompletionPool& pool;
 };
 
 /// One for each loop, so that a stream in its steady state allocates nothing
@@ -28,9 +33,8 @@ class CompletionPool {
   /// Holds a completion that is in no queue any more, and gives it back.
   class Owner {
    public:
-    Owner(CompletionPool& pool, Completion* completion) noexcept
-        : pool_(pool), completion_(completion) {}
-    ~Owner() { pool_.give_back(completion_); }
+    explicit Owner(Completion* completion) noexcept : completion_(completion) {}
+    ~Owner() { completion_->pool.give_back(completion_); }
     Owner(const Owner&) = delete;
     Owner& operator=(const Owner&) = delete;
 
@@ -39,7 +43,6 @@ class CompletionPool {
     }
 
    private:
-    CompletionPool& pool_;
     Completion* const completion_;
   };
 
@@ -89,7 +92,7 @@ class CompletionPool {
   }
 
   [[gnu::noinline]] void add_node() {
-    free_ = std::make_unique<Completion>().release();
+    free_ = std::make_unique<Completion>(*this).release();
     ++made_;
   }
 

@@ -19,7 +19,6 @@
 #include "loop/event.h"
 #include "loop/handler_table.h"
 #include "loop/loop_client.h"
-#include "loop/scratch.h"
 #include "loop/signal_handlers.h"
 #include "loop/stream_pools.h"
 #include "loop/timeout_queue.h"
@@ -103,7 +102,6 @@ class LoopCore {
   }
   [[nodiscard]] BlockPool& blocks() noexcept { return blocks_; }
   [[nodiscard]] StreamPools& pools() noexcept { return pools_; }
-  [[nodiscard]] Scratch& scratch() noexcept { return scratch_; }
   void count_stream(bool opened) noexcept {
     streams_ += opened ? 1U : std::size_t(-1);
   }
@@ -242,7 +240,6 @@ class LoopCore {
   BaseHolder base_;
   BlockPool blocks_;
   StreamPools pools_;
-  Scratch scratch_;
   CallbackQueue callbacks_;
   TimeoutQueue timeouts_;
   HandlerTable handlers_;

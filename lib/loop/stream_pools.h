@@ -1,9 +1,10 @@
-// StreamPools: what the streams of a loop take memory from.
+// StreamPools: the memory that the streams of a loop share.
 
 #pragma once
 
 #include "base/chunk_pool.h"
 #include "loop/completion_pool.h"
+#include "loop/scratch.h"
 
 namespace waterspout {
 
@@ -11,6 +12,7 @@ namespace waterspout {
 struct StreamPools {
   ChunkPool chunks;
   CompletionPool completions;
+  Scratch scratch;
 };
 
 }  // namespace waterspout

@@ -198,7 +198,7 @@ void TCPServerState::connection_closed() noexcept {
 std::vector<std::shared_ptr<IOStream>> TCPServerState::open_streams() const {
   std::vector<std::shared_ptr<IOStream>> streams;
   loop->core().for_each_client([&](LoopClient& client) {
-    const auto* const stream = dynamic_cast<StreamCore*>(&client);
+    auto* const stream = dynamic_cast<StreamCore*>(&client);
     if (stream != nullptr && !stream->closed() &&
         stream->transport()->acceptor() == this) {
       streams.push_back(std::static_pointer_cast<IOStream>(stream->shared()));

@@ -53,7 +53,8 @@ class Linger final : public LoopClient,
 
   void send() noexcept {
     try {
-      if (rest_.send(*transport_).outcome == Transfer::Outcome::failed) {
+      if (rest_.send(*transport_, core_.pools()).outcome ==
+          Transfer::Outcome::failed) {
         end();
         return;
       }

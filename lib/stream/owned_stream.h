@@ -13,19 +13,19 @@ namespace waterspout {
 /// What make_owned makes of a stream class `Stream`, whose constructor is
 /// protected.
 template <class Stream>
-class OwnedStream final : public Stream {
+class OwnedStream final : public Stream, private detail::StreamCore {
  public:
   OwnedStream(detail::LoopCore& loop, std::unique_ptr<Transport> transport,
-              detail::StreamCore::Start start,
-              const BaseIOStream::Options& options)
-      : Stream(inside_), inside_(loop, std::move(transport), start, options) {
-    inside_.set_owner(*this);
-  }
+              StreamCore::Start start, const BaseIOStream::Options& options)
+      : Stream(inside()),
+        StreamCore(loop, std::move(transport), start, options) {}
 
-  [[nodiscard]] detail::StreamCore& inside() noexcept { return inside_; }
+  [[nodiscard]] detail::StreamCore& inside() noexcept { return *this; }
 
  private:
-  detail::StreamCore inside_;
+  std::shared_ptr<BaseIOStream> shared() override {
+    return this->shared_from_this();
+  }
 };
 
 /// `Stream` is an OwnedStream.

@@ -9,7 +9,7 @@ using Judgement = ReadRequest::Verdict::Kind;
 
 BaseIOStream::ReadCallback* ReadRequest::repeat_until_sequence(
     std::string_view delimiter) noexcept {
-  const bool repeats = delimiter == delimiter_.view() && !delimiter.empty();
+  const bool repeats = delimiter == this->delimiter() && !delimiter.empty();
   return repeats ? start_again() : nullptr;
 }
 
@@ -49,7 +49,7 @@ void ReadRequest::start_until_close(
 ReadRequest::Verdict ReadRequest::search(ChunkDeque& buffer, bool at_end) {
   switch (kind_) {
     case Kind::until:
-      return judge_delimiter(buffer.find(delimiter_.view(), progress_),
+      return judge_delimiter(buffer.find(delimiter(), progress_),
                              buffer.size());
     case Kind::regex:
       static_cast<void>(buffer.make_contiguous());

@@ -15,6 +15,7 @@
 #include "waterspout/iostream.h"
 
 #include "base/chunk_deque.h"
+#include "loop/pooled.h"
 #include "stream/delimiter.h"
 #include "stream/regex.h"
 
@@ -36,8 +37,8 @@ class ReadRequest {
 
   void start_until(std::string_view delimiter, std::size_t max_bytes,
                    BaseIOStream::ReadCallback&& callback) {
-    if (delimiter != delimiter_.view()) {
-      delimiter_.assign(delimiter);
+    if (delimiter != this->delimiter()) {
+      set_delimiter(delimiter);
     }
     max_bytes_ = max_bytes;
     start(Kind::until, "read_until", std::move(callback));
@@ -86,8 +87,8 @@ class ReadRequest {
   /// is unread.
   Verdict search_delimiter(std::string_view unread) noexcept {
     if (!delimiter_.is_one_byte()) {
-      return judge_delimiter(
-          find_sequence(unread, delimiter_.view(), progress_), unread.size());
+      return judge_delimiter(find_sequence(unread, delimiter(), progress_),
+                             unread.size());
     }
     const char* const from = unread.data() + progress_;
     const void* const hit =
@@ -181,10 +182,10 @@ class ReadRequest {
   Verdict search_otherwise(std::string_view unread, bool at_end);
   Verdict judge_delimiter(std::size_t hit, std::size_t unread) noexcept {
     if (hit != ChunkDeque::npos) {
-      return judge_end(hit + delimiter_.size());
+      return judge_end(hit + delimiter().size());
     }
     // It may have begun in the last bytes.
-    progress_ = unread - std::min(unread, delimiter_.size() - 1);
+    progress_ = unread - std::min(unread, delimiter().size() - 1);
     return judge_missing(unread);
   }
   [[nodiscard]] Verdict judge_count(std::size_t unread) const noexcept;
@@ -207,7 +208,8 @@ class ReadRequest {
   };
 
   /// What few streams ever want.
-  struct Rare {
+  struct Rare : Pooled {
+    std::string delimiter;               // the last one, where it is a long one
     std::unique_ptr<Matching> matching;  // the last one, for the next read
     BaseIOStream::StreamingCallback streaming_callback;
   };
@@ -218,6 +220,18 @@ class ReadRequest {
     return *rare_;
   }
 
+  void set_delimiter(std::string_view delimiter) {
+    if (!Delimiter::fits(delimiter)) {
+      rare().delimiter = delimiter;
+    }
+    delimiter_.assign(delimiter);
+  }
+  [[nodiscard]] std::string_view delimiter() const noexcept {
+    return delimiter_.is_long() ? std::string_view(rare_->delimiter)
+                                : delimiter_.view();
+  }
+
+  BaseIOStream::ReadCallback callback_;  // first, as the one that is aligned
   Kind kind_ = Kind::none;
   bool partial_ = false;
   std::uint32_t dropped_ = 0;
@@ -227,7 +241,6 @@ class ReadRequest {
   // hold no match's begin.
   std::size_t progress_ = 0;
   std::unique_ptr<Rare> rare_;
-  BaseIOStream::ReadCallback callback_;
 };
 
 }  // namespace waterspout

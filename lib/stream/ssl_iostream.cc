@@ -105,7 +105,7 @@ std::shared_ptr<SSLIOStream> IOStream::start_tls(const SSLContext& context,
   CloseCallback close_callback = old.take_close_callback();
   transport.stand_on(old.let_go());
   if (close_callback) {
-    stream->set_close_callback(std::move(close_callback));
+    stream->inside().set_close_callback(std::move(close_callback));
   }
   return stream;
 }

@@ -35,22 +35,19 @@ std::uint32_t chunk_size(const BaseIOStream::Options& options) {
 
 }  // namespace
 
-const StreamCore::Failure* StreamCore::out_of_memory() noexcept {
-  static const Failure failure{
+const StreamCore::Failure* StreamCore::failure() const noexcept {
+  static const Failure out_of_memory{
       std::make_error_code(std::errc::not_enough_memory), {}, nullptr};
-  return &failure;
-}
-
-const StreamCore::Failure* StreamCore::loop_is_closed() noexcept {
-  static const Failure failure{StreamErrc::loop_closed, {}, nullptr};
-  return &failure;
-}
-
-void StreamCore::DeleteFailure::operator()(
-    const Failure* failure) const noexcept {
-  if (failure != out_of_memory() && failure != loop_is_closed()) {
-    delete failure;
+  static const Failure loop_closed{StreamErrc::loop_closed, {}, nullptr};
+  switch (end_) {
+    case End::out_of_memory:
+      return &out_of_memory;
+    case End::loop_closed:
+      return &loop_closed;
+    case End::usual:
+      break;
   }
+  return extra_ ? extra_->failure.get() : nullptr;
 }
 
 void refuse_stream_options(const BaseIOStream::Options& options) {
@@ -70,9 +67,7 @@ StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
       half_close_(options.half_close),
       read_chunk_size_(chunk_size(options)),
       max_buffer_size_(options.max_buffer_size),
-      max_write_buffer_size_(options.max_write_buffer_size),
-      unread_(loop.pools().chunks),
-      write_(loop.pools()) {
+      max_write_buffer_size_(options.max_write_buffer_size) {
   check_stream_options(options);
   if (loop.closed()) {
     throw std::logic_error("IOStream: the loop is closed");
@@ -82,9 +77,9 @@ StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
 }
 
 StreamCore::~StreamCore() {
-  owner_ = nullptr;
+  dispatching_ = true;  // shared() is no more
   if (!closed()) {
-    shut(nullptr);
+    shut();
   }
 }
 
@@ -132,12 +127,11 @@ void StreamCore::let_itself_go() noexcept {
 // dispatch settles it; else it is held until that is done here, and what has
 // become due is left to the loop. Nothing may follow it.
 void StreamCore::settle_outside() {
-  if (dispatching_ || owner_ == nullptr || loop_ == nullptr) {
+  if (dispatching_ || loop_ == nullptr) {
     return;
   }
   // Also while it is kept: settling may end in closing, and that in letting go.
-  std::shared_ptr<BaseIOStream> held =
-      kept_ ? kept_ : owner_->shared_from_this();
+  std::shared_ptr<BaseIOStream> held = kept_ ? kept_ : shared();
   settle();
   set_plain(sails_plainly());
   if (has_due()) {
@@ -200,7 +194,7 @@ void StreamCore::callback_failed(const std::exception_ptr& exception,
     const std::error_code code = StreamErrc::uncaught_exception;
     std::string message = describe_error(operation, peer(), code) + ": " +
                           describe_exception(exception);
-    shut(FailurePointer(new Failure{code, std::move(message), exception}));
+    shut_with({code, std::move(message), exception});
   }
   loop_->report(exception, operation, origin, context);
 }
@@ -220,12 +214,11 @@ void StreamCore::close(std::error_code error) {
   if (closed()) {
     return;
   }
-  FailurePointer failure;
   if (error) {
-    failure.reset(
-        new Failure{error, describe_error("close", peer(), error), nullptr});
+    shut_with({error, describe_error("close", peer(), error), nullptr});
+  } else {
+    shut();
   }
-  shut(std::move(failure));
 }
 
 bool StreamCore::is_worth_telling(std::error_code error) const noexcept {
@@ -256,24 +249,28 @@ void StreamCore::fail(std::string_view operation, std::error_code error) {
     message += " (" + detail + ")";
   }
   LoopCore& loop = *loop_;
-  shut(FailurePointer(new Failure{error, message, nullptr}));
+  shut_with({error, message, nullptr});
   // Last: the log function may do anything, and *this may be gone.
   if (told) {
     loop.logger().log(level, LogCategory::general, message);
   }
 }
 
+void StreamCore::shut_with(Failure failure) {
+  extra().failure = std::make_unique<const Failure>(std::move(failure));
+  shut();
+}
+
 // The one way to be closed. Events go before the descriptor; callbacks that can
 // run no more are destroyed last, when the stream is consistent, since their
 // destructors may call it.
-void StreamCore::shut(FailurePointer failure) noexcept {
+void StreamCore::shut() noexcept {
   const bool was_open = open();
   phase_ = Phase::closed;
   set_plain(false);
-  failure_ = std::move(failure);
   stop_listening();
   if (was_open) {
-    let_go_of_output(!failure_);
+    let_go_of_output(failure() == nullptr);
   }
   transport_.reset();
   write_.clear();
@@ -305,7 +302,8 @@ void StreamCore::shut(FailurePointer failure) noexcept {
 void StreamCore::let_go_of_output(bool orderly) noexcept {
   try {
     if (write_.size() != 0 && !write_.blocked() &&
-        write_.send(*transport_).outcome == Transfer::Outcome::failed) {
+        write_.send(*transport_, loop_->pools()).outcome ==
+            Transfer::Outcome::failed) {
       return;
     }
     if (write_.size() == 0 && orderly) {
@@ -327,7 +325,7 @@ void StreamCore::loop_closed() noexcept {
   const std::shared_ptr<BaseIOStream> kept = std::move(kept_);
   if (!closed()) {
     phase_ = Phase::closed;
-    failure_.reset(loop_is_closed());
+    end_ = End::loop_closed;
     stop_listening();
     transport_.reset();
     loop_->count_stream(false);
@@ -337,15 +335,19 @@ void StreamCore::loop_closed() noexcept {
   write_.clear();
   write_.drop_completions();
   drop_read();
-  const auto extra = std::move(extra_);
+  Extra dying;
+  if (extra_) {
+    dying = std::move(*extra_);
+    extra_->failure = std::move(dying.failure);
+  }
 }
 
 std::string StreamCore::error_message() const {
-  if (!failure_) {
+  if (failure() == nullptr) {
     return {};
   }
-  return failure_->message.empty() ? "stream: " + failure_->error.message()
-                                   : failure_->message;
+  return failure()->message.empty() ? "stream: " + failure()->error.message()
+                                    : failure()->message;
 }
 
 int StreamCore::fd() const noexcept {

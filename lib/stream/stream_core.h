@@ -15,9 +15,9 @@
 
 #include "waterspout/iostream.h"
 
-#include "base/chunk_deque.h"
 #include "loop/event.h"
 #include "loop/loop_core.h"
+#include "stream/read_buffer.h"
 #include "stream/read_request.h"
 #include "stream/transport.h"
 #include "stream/write_queue.h"
@@ -35,10 +35,10 @@ inline void check_stream_options(const BaseIOStream::Options& options) {
   }
 }
 
-/// Owned by its BaseIOStream. Every way in from the loop holds the stream for
-/// its duration, so a callback may drop the last reference; the functions that
-/// run user code say so.
-class StreamCore final : public LoopClient {
+/// A base of every stream that is made, see OwnedStream. Every way in from the
+/// loop holds the stream for its duration, so a callback may drop the last
+/// reference; the functions that run user code say so.
+class StreamCore : public LoopClient {
  public:
   /// What an adopted or a new transport is. One that is connected and has to
   /// shake hands begins that in the loop's next turn.
@@ -47,12 +47,10 @@ class StreamCore final : public LoopClient {
   /// Errors: throws std::invalid_argument for options outside their bounds.
   StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport, Start start,
              const BaseIOStream::Options& options);
-  ~StreamCore();
 
-  void set_owner(BaseIOStream& owner) noexcept { owner_ = &owner; }
-  [[nodiscard]] std::shared_ptr<BaseIOStream> shared() const {
-    return owner_->shared_from_this();
-  }
+  /// The stream that this is the inside of.
+  /// Errors: throws std::bad_weak_ptr while it is made or destroyed.
+  [[nodiscard]] virtual std::shared_ptr<BaseIOStream> shared() = 0;
 
   // The operations of BaseIOStream and IOStream.
   void read_until(std::string_view delimiter, std::size_t max_bytes,
@@ -75,10 +73,10 @@ class StreamCore final : public LoopClient {
   }
   BaseIOStream::WriteCallback* begin_write(std::string_view data) {
     if (!can_gather(data.size()) || !captures_nothing() ||
-        !write_.has_room_for_completion()) [[unlikely]] {
+        !loop_->pools().completions.keeps_any()) [[unlikely]] {
       return nullptr;
     }
-    return &write_.gather_to_tell(data, loop_->scratch());
+    return &write_.gather_to_tell(data, loop_->pools());
   }
   void connect(const Address& address, IOStream::ConnectCallback callback);
   void set_close_callback(BaseIOStream::CloseCallback callback);
@@ -110,7 +108,7 @@ class StreamCore final : public LoopClient {
 
   /// Bytes that somebody else has received from this connection.
   void take_in(std::string_view received);
-  [[nodiscard]] std::string take_all_unread();
+  [[nodiscard]] std::string take_all_unread() { return unread_.take_all(); }
 
   /// Null once closed.
   [[nodiscard]] Transport* transport() const noexcept {
@@ -130,14 +128,14 @@ class StreamCore final : public LoopClient {
     return write_.size();
   }
   [[nodiscard]] std::size_t unread_bytes() const noexcept {
-    return unread_.size() + incoming_.size();
+    return unread_.size();
   }
   [[nodiscard]] std::error_code error() const noexcept {
-    return failure_ ? failure_->error : std::error_code();
+    return failure() != nullptr ? failure()->error : std::error_code();
   }
   [[nodiscard]] std::string error_message() const;
   [[nodiscard]] std::exception_ptr exception() const noexcept {
-    return failure_ ? failure_->exception : nullptr;
+    return failure() != nullptr ? failure()->exception : nullptr;
   }
   [[nodiscard]] int fd() const noexcept;
   [[nodiscard]] LoopCore* loop() const noexcept { return loop_; }
@@ -147,6 +145,9 @@ class StreamCore final : public LoopClient {
   void run_task() noexcept override;
   void send_gathered() noexcept override;
   void loop_closed() noexcept override;
+
+ protected:
+  ~StreamCore();
 
  private:
   enum class Phase : std::uint8_t {
@@ -163,14 +164,9 @@ class StreamCore final : public LoopClient {
     std::string message;  ///< empty: no more than the code says
     std::exception_ptr exception;
   };
-  /// Some are not allocated: where there is no memory for it, and where that
-  /// would be a waste.
-  struct DeleteFailure {
-    void operator()(const Failure* failure) const noexcept;
-  };
-  using FailurePointer = std::unique_ptr<const Failure, DeleteFailure>;
-  static const Failure* out_of_memory() noexcept;
-  static const Failure* loop_is_closed() noexcept;
+  /// How it closed: in order or with a Failure of its own, or in one of the
+  /// ways in which nothing is allocated.
+  enum class End : std::uint8_t { usual, out_of_memory, loop_closed };
 
   /// A connection under way.
   struct Connecting {
@@ -193,6 +189,7 @@ class StreamCore final : public LoopClient {
     std::unique_ptr<Event> writable;         // made when first waited for
     std::unique_ptr<Connecting> connecting;  // until its callback has begun
     std::unique_ptr<Handshake> handshake;    // the same; with TLS alone
+    std::unique_ptr<const Failure> failure;
     BaseIOStream::CloseCallback close_callback;
     Callback<void()> read_end_callback;
   };
@@ -295,7 +292,9 @@ class StreamCore final : public LoopClient {
                                      const char* operation, Origin origin,
                                      const ContextLink* context);
   void fail(std::string_view operation, std::error_code error);
-  void shut(FailurePointer failure) noexcept;
+  void shut_with(Failure failure);
+  void shut() noexcept;
+  [[nodiscard]] const Failure* failure() const noexcept;  // null if none
   void let_go_of_output(bool orderly) noexcept;
   [[nodiscard]] bool is_worth_telling(std::error_code error) const noexcept;
   [[nodiscard]] LogLevel level_of(std::error_code error) const noexcept;
@@ -347,11 +346,11 @@ class StreamCore final : public LoopClient {
     if (!open() || read_ended_) {
       return false;
     }
-    return read_.pending() || (watched() && unread_bytes() == 0);
+    return read_.pending() || (watched() && unread_.empty());
   }
   // Whether it is worth to look at what is unread.
   [[nodiscard]] bool may_satisfy_read() const noexcept {
-    return unread_bytes() != 0 || nothing_more_comes() || read_.needs_nothing();
+    return !unread_.empty() || nothing_more_comes() || read_.needs_nothing();
   }
   [[nodiscard]] bool input_waits() const noexcept {
     return wants_input() && transport_->holds_input();
@@ -361,17 +360,13 @@ class StreamCore final : public LoopClient {
   void nothing_received(Transfer received);
   [[nodiscard]] std::span<char> input_room(bool direct, std::size_t missing);
   // Called when the callbacks that could use the bytes in place have run.
-  void store_incoming() {
-    if (!incoming_.empty()) {
-      unread_.append(std::exchange(incoming_, {}));
-    }
-  }
+  void store_incoming() { unread_.store(loop_->pools().chunks); }
   [[nodiscard]] ReadRequest::Verdict search() {
-    if (unread_.empty()) {
-      return read_.search(incoming_, nothing_more_comes());
+    if (!unread_.has_stored()) {
+      return read_.search(unread_.incoming(), nothing_more_comes());
     }
     store_incoming();
-    return read_.search(unread_, nothing_more_comes());
+    return read_.search(unread_.stored(), nothing_more_comes());
   }
   bool deliver_read();
   bool deliver_line();
@@ -379,7 +374,6 @@ class StreamCore final : public LoopClient {
   void deliver_piece(std::size_t size);
   void deliver_result(std::size_t size);
   void refuse_read(ReadRequest::Verdict::Kind kind);
-  [[nodiscard]] std::string_view take_unread(std::size_t size);
 
   // stream_writing.cc
   void check_can_write(std::string_view data) const;
@@ -407,7 +401,7 @@ class StreamCore final : public LoopClient {
   // What is gathered was gathered in plain callbacks: nothing is queued.
   void send_what_is_gathered() {
     if (write_.gathered() != 0) [[likely]] {
-      const Transfer sent = write_.send_gathered(*transport_);
+      const Transfer sent = write_.send_gathered(*transport_, loop_->pools());
       if (!plain_ || sent.outcome != Transfer::Outcome::done) [[unlikely]] {
         has_sent(sent);
       }
@@ -418,13 +412,12 @@ class StreamCore final : public LoopClient {
 
   // What is small lies in the padding of what stands before it.
   Phase phase_;
-  bool read_ended_ = false;         // by the peer, on a half-closed stream
-  bool write_ended_ = false;        // by us
-  bool shutting_down_ = false;      // our side ends when all is sent
-  bool dispatching_ = false;        // callbacks are run, or about to be
-  bool in_plain_callback_ = false;  // that, and plain_
-  LoopCore* loop_;                  // null once the loop is closed
-  BaseIOStream* owner_ = nullptr;
+  bool read_ended_ = false;     // by the peer, on a half-closed stream
+  bool write_ended_ = false;    // by us
+  bool shutting_down_ = false;  // our side ends when all is sent
+  bool dispatching_ = false;    // callbacks are run, or about to be; or it dies
+  bool in_plain_callback_ = false;      // that, and plain_
+  LoopCore* loop_;                      // null once the loop is closed
   std::shared_ptr<BaseIOStream> kept_;  // while there is something to report
   std::unique_ptr<Transport> transport_;
   [[no_unique_address]] Event readable_;  // gone before transport_ is
@@ -434,16 +427,15 @@ class StreamCore final : public LoopClient {
   // are most of the time, and then few questions are asked.
   bool plain_ = false;
   const bool half_close_;
+  End end_ = End::usual;
   const std::uint32_t read_chunk_size_;
   const std::size_t max_buffer_size_;
   const std::size_t max_write_buffer_size_;
 
-  ChunkDeque unread_;
-  std::string_view incoming_;  // unread bytes behind unread_, not stored yet
-  ReadRequest read_;
+  [[no_unique_address]] ReadRequest read_;
+  ReadBuffer unread_;
   WriteQueue write_;
   std::unique_ptr<Extra> extra_;  // gone before transport_ is
-  FailurePointer failure_;
 };
 
 }  // namespace waterspout::detail

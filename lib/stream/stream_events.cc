@@ -20,20 +20,10 @@ constexpr int kReadsPerEvent = 16;
 
 }  // namespace
 
-// The view lives until unpin(); the bytes are read.
-inline std::string_view StreamCore::take_unread(std::size_t size) {
-  if (unread_.empty()) {
-    const std::string_view view(incoming_.data(), size);
-    incoming_.remove_prefix(size);
-    return view;
-  }
-  return unread_.pin_prefix(size);
-}
-
 inline void StreamCore::deliver_result(std::size_t size) {
   const char* const operation = read_.operation();
-  call_once(read_.finish(), operation, take_unread(size));
-  unread_.unpin();
+  call_once(read_.finish(), operation, unread_.take(size));
+  unread_.end_view();
 }
 
 inline bool StreamCore::deliver_read() {
@@ -57,13 +47,12 @@ inline void StreamCore::deliver_written() {
 
 // A read_until on what has just come, and nothing before it.
 inline bool StreamCore::deliver_line() {
-  const ReadRequest::Verdict verdict = read_.search_delimiter(incoming_);
+  const ReadRequest::Verdict verdict =
+      read_.search_delimiter(unread_.incoming());
   if (verdict.kind != ReadRequest::Verdict::Kind::found) [[unlikely]] {
     return deliver_otherwise(verdict);
   }
-  const std::string_view line(incoming_.data(), verdict.size);
-  incoming_.remove_prefix(verdict.size);
-  call_once(read_.finish(), "read_until", line);
+  call_once(read_.finish(), "read_until", unread_.take_incoming(verdict.size));
   return true;
 }
 
@@ -74,8 +63,8 @@ inline bool StreamCore::deliver_plainly() {
     deliver_written();
     return true;
   }
-  if (read_.awaits_delimiter() && unread_.empty()) [[likely]] {
-    return !incoming_.empty() && deliver_line();
+  if (read_.awaits_delimiter() && !unread_.has_stored()) [[likely]] {
+    return !unread_.incoming().empty() && deliver_line();
   }
   return read_.pending() && may_satisfy_read() && deliver_read();
 }
@@ -143,8 +132,8 @@ void StreamCore::deliver_piece(std::size_t size) {
   const char* const operation = read_.operation();
   auto callback = read_.take_streaming_callback();
   read_.count_piece(size);
-  call(callback, operation, take_unread(size));
-  unread_.unpin();
+  call(callback, operation, unread_.take(size));
+  unread_.end_view();
   if (read_.pending() && read_.dropped() == dropped) {
     read_.put_back(std::move(callback));
   }
@@ -170,17 +159,18 @@ bool StreamCore::deliver_closed() {
 
 // True if there may be more.
 inline bool StreamCore::receive_once() {
-  const std::size_t missing = read_.missing(unread_.size());
-  if (!unread_.empty() || missing >= kDirectAtLeast) {
+  const std::size_t missing = read_.missing(unread_.stored_size());
+  if (unread_.has_stored() || missing >= kDirectAtLeast) {
     return receive_more(missing);
   }
-  const std::span<char> room = loop_->scratch().input().first(read_chunk_size_);
+  const std::span<char> room =
+      loop_->pools().scratch.input().first(read_chunk_size_);
   const Transfer received = transport_->read(room);
   if (received.outcome != Transfer::Outcome::done) [[unlikely]] {
     nothing_received(received);
     return false;
   }
-  incoming_ = {room.data(), received.bytes};
+  unread_.receive({room.data(), received.bytes});
   if (received.bytes > max_buffer_size_) [[unlikely]] {
     overflow();
     return false;
@@ -219,7 +209,7 @@ inline void StreamCore::receive_input() {
 template <class Step>
 inline void StreamCore::handle(Step step) noexcept {
   if (!kept_) {
-    kept_ = owner_->shared_from_this();
+    kept_ = shared();
   }
   set_dispatching(true);
   try {
@@ -232,7 +222,8 @@ inline void StreamCore::handle(Step step) noexcept {
     end_handling();
   } catch (...) {
     if (!closed()) {
-      shut(FailurePointer(out_of_memory()));
+      end_ = End::out_of_memory;
+      shut();
     }
     post_task();
   }

@@ -175,19 +175,8 @@ void StreamCore::check_nothing_pending(const char* operation) {
 }
 
 void StreamCore::take_in(std::string_view received) {
-  unread_.append(received);
-}
-
-std::string StreamCore::take_all_unread() {
-  std::string bytes;
-  bytes.reserve(unread_bytes());
-  while (!unread_.empty()) {
-    const std::string_view piece = unread_.front();
-    bytes.append(piece);
-    unread_.consume(piece.size());
-  }
-  bytes.append(std::exchange(incoming_, {}));
-  return bytes;
+  unread_.receive(received);
+  store_incoming();
 }
 
 std::unique_ptr<Transport> StreamCore::let_go() noexcept {

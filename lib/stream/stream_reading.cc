@@ -113,18 +113,18 @@ std::span<char> StreamCore::input_room(bool direct, std::size_t missing) {
   const std::size_t allowed =
       std::max(max_buffer_size_ - unread_.size(), std::size_t{1});
   if (!direct) {
-    return loop_->scratch().input().first(
+    return loop_->pools().scratch.input().first(
         std::min<std::size_t>(read_chunk_size_, allowed));
   }
   const std::size_t more = std::min({missing, kDirectRoom, allowed});
-  return unread_.make_contiguous(unread_.size() + more).first(more);
+  return unread_.reserve(more, loop_->pools().chunks);
 }
 
 // As receive_once(), behind what is buffered or for a read of many bytes.
 bool StreamCore::receive_more(std::size_t missing) {
   // What one receive may bring whole needs no place of its own.
   const bool direct = missing >= kDirectAtLeast &&
-                      (!unread_.empty() || missing > read_chunk_size_ / 2);
+                      (unread_.has_stored() || missing > read_chunk_size_ / 2);
   const std::span<char> room = input_room(direct, missing);
   const Transfer received = transport_->read(room);
   if (received.outcome != Transfer::Outcome::done) [[unlikely]] {
@@ -134,9 +134,9 @@ bool StreamCore::receive_more(std::size_t missing) {
   if (direct) {
     unread_.commit(received.bytes);
   } else {
-    incoming_ = {room.data(), received.bytes};
+    unread_.receive({room.data(), received.bytes});
   }
-  if (unread_bytes() > max_buffer_size_) [[unlikely]] {
+  if (unread_.size() > max_buffer_size_) [[unlikely]] {
     overflow();
     return false;
   }
@@ -148,6 +148,7 @@ bool StreamCore::receive_more(std::size_t missing) {
 }
 
 void StreamCore::nothing_received(Transfer received) {
+  unread_.give_room_back();
   switch (received.outcome) {
     case Transfer::Outcome::done:
     case Transfer::Outcome::end:
@@ -157,10 +158,7 @@ void StreamCore::nothing_received(Transfer received) {
       fail("read", received.error());
       return;
     case Transfer::Outcome::would_block:
-      break;
-  }
-  if (unread_.empty()) {
-    unread_.clear();  // the room that was made
+      return;
   }
 }
 

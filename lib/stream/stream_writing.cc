@@ -29,15 +29,15 @@ void StreamCore::write(std::string_view data,
     write_otherwise(data, std::move(callback));
     return;
   }
-  write_.gather(data, loop_->scratch());
+  write_.gather(data, loop_->pools());
   if (callback) {
-    write_.add_completion(std::move(callback));
+    write_.add_completion(std::move(callback), loop_->pools());
   }
 }
 
 void StreamCore::write(std::string_view data) {
   if (can_gather(data.size())) [[likely]] {
-    write_.gather(data, loop_->scratch());
+    write_.gather(data, loop_->pools());
   } else {
     write_otherwise(data, nullptr);
   }
@@ -50,7 +50,7 @@ void StreamCore::write_otherwise(std::string_view data,
     return;  // the close callback tells
   }
   if (callback) {
-    write_.add_completion(std::move(callback));
+    write_.add_completion(std::move(callback), loop_->pools());
   }
   settle_outside();
 }
@@ -67,9 +67,9 @@ void StreamCore::send_or_queue(std::string_view data) {
   const bool small = data.size() < kLargeWrite &&
                      write_.size() + data.size() <= kGatheredAtMost;
   if (!open() || write_.blocked()) {
-    write_.append(data);
+    write_.append(data, loop_->pools());
   } else if (small && loop_->in_turn()) {
-    write_.append(data);
+    write_.append(data, loop_->pools());
     loop_->send_at_end(*this);
   } else {
     send_now(data);
@@ -79,7 +79,7 @@ void StreamCore::send_or_queue(std::string_view data) {
 // What is queued and then `data`: sent as far as the kernel takes it, the rest
 // queued until it is ready for more.
 void StreamCore::send_now(std::string_view data) {
-  has_sent(write_.send(*transport_, data));
+  has_sent(write_.send(*transport_, loop_->pools(), data));
 }
 
 void StreamCore::has_sent(Transfer sent) {

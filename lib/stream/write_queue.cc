@@ -16,8 +16,7 @@ constexpr std::size_t kFrozenPiece = 16384;
 }  // namespace
 
 WriteQueue::WriteQueue(WriteQueue&& other) noexcept
-    : pools_(other.pools_),
-      backlog_(std::move(other.backlog_)),
+    : backlog_(std::move(other.backlog_)),
       written_(std::exchange(other.written_, other.sent_)),
       sent_(other.sent_),
       reported_(other.reported_),
@@ -36,42 +35,45 @@ void WriteQueue::gather_copy(std::string_view data, Scratch& scratch) {
 }
 
 BaseIOStream::WriteCallback& WriteQueue::gather_copy_to_tell(
-    std::string_view data, Scratch& scratch) {
-  gather_copy(data, scratch);
-  return link_completion();
+    std::string_view data, StreamPools& pools) {
+  gather_copy(data, pools.scratch);
+  return link_completion(pools.completions);
 }
 
-Transfer WriteQueue::send(Transport& transport, std::string_view data) {
+Transfer WriteQueue::send(Transport& transport, StreamPools& pools,
+                          std::string_view data) {
   written_ += data.size();
   if (transport.freezes_writes()) {
-    keep(data);
-    return send_frozen(transport);
+    keep(data, pools);
+    return send_frozen(transport, backlog(pools));
   }
   if (queued() == 0 && gathered_.empty() != data.empty()) {
-    return send_alone(transport, gathered_.empty() ? data : gathered_);
+    return send_alone(transport, pools, gathered_.empty() ? data : gathered_);
   }
-  return send_plain(transport, data);
+  return send_plain(transport, pools, data);
 }
 
 // As send_plain(), for what is gathered or a large write, by itself.
-Transfer WriteQueue::send_alone(Transport& transport, std::string_view data) {
+Transfer WriteQueue::send_alone(Transport& transport, StreamPools& pools,
+                                std::string_view data) {
   gathered_ = {};
   const Transfer sent = transport.write(data);
   sent_ += sent.bytes;
   if (sent.bytes != data.size()) {
-    return kept_back(sent, data.substr(sent.bytes));
+    return kept_back(sent, data.substr(sent.bytes), pools);
   }
   return all_sent();
 }
 
-Transfer WriteQueue::send_plain(Transport& transport, std::string_view data) {
+Transfer WriteQueue::send_plain(Transport& transport, StreamPools& pools,
+                                std::string_view data) {
   while (queued() + gathered_.size() + data.size() != 0) {
     std::size_t offered = 0;
     const Transfer sent = attempt(transport, data, offered);
     consume(sent.bytes, data);
     // Less than was offered: it is full, and would only say so once more.
     if (sent.bytes < offered) {
-      return kept_back(sent, data);
+      return kept_back(sent, data, pools);
     }
   }
   return all_sent();
@@ -84,9 +86,10 @@ Transfer WriteQueue::all_sent() noexcept {
 }
 
 // What was not taken must outlive this event.
-Transfer WriteQueue::kept_back(Transfer sent, std::string_view data) {
+Transfer WriteQueue::kept_back(Transfer sent, std::string_view data,
+                               StreamPools& pools) {
   blocked_ = true;
-  keep(data);
+  keep(data, pools);
   if (sent.outcome == Transfer::Outcome::done) {
     sent.outcome = Transfer::Outcome::would_block;
   }
@@ -104,14 +107,14 @@ void WriteQueue::consume(std::size_t size, std::string_view& data) noexcept {
   data.remove_prefix(size - from_queue - gathered);
 }
 
-void WriteQueue::keep(std::string_view data) {
-  ChunkDeque& unsent = backlog().unsent;
+void WriteQueue::keep(std::string_view data, StreamPools& pools) {
+  ChunkDeque& unsent = backlog(pools).unsent;
   unsent.append(std::exchange(gathered_, {}));
   unsent.append(data);
 }
 
 // One piece at a time, and the same one again until it is taken.
-Transfer WriteQueue::send_frozen(Transport& transport) {
+Transfer WriteQueue::send_frozen(Transport& transport, Backlog& waiting) {
   blocked_ = true;
   if (transport.holds_output()) {
     const Transfer flushed = flush(transport);
@@ -119,7 +122,6 @@ Transfer WriteQueue::send_frozen(Transport& transport) {
       return flushed;
     }
   }
-  Backlog& waiting = backlog();
   while (!waiting.unsent.empty()) {
     const std::string_view piece = frozen_piece(waiting);
     const iovec vector{const_cast<char*>(piece.data()), piece.size()};
@@ -209,7 +211,7 @@ void WriteQueue::drop_completions() noexcept {
 void WriteQueue::destroy(Completion* first) noexcept {
   while (first != nullptr) {
     Completion* const next = first->next;
-    const CompletionPool::Owner dying(pools_.completions, first);
+    const CompletionPool::Owner dying(first);
     first = next;
   }
 }

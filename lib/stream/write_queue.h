@@ -28,7 +28,7 @@ namespace waterspout {
 /// a transport may hold back what it has taken: that counts as unsent.
 class WriteQueue {
  public:
-  explicit WriteQueue(StreamPools& pools) noexcept : pools_(pools) {}
+  WriteQueue() noexcept = default;
   ~WriteQueue() { drop_completions(); }
 
   /// Takes the bytes over, and what is frozen stays as it is; the callbacks
@@ -43,19 +43,21 @@ class WriteQueue {
     return static_cast<std::size_t>(written_ - sent_);
   }
 
+  // `pools` are the loop's, the same ones each time.
+
   /// Behind all that was written before.
-  void append(std::string_view data) {
-    keep(data);
+  void append(std::string_view data, StreamPools& pools) {
+    keep(data, pools);
     written_ += data.size();
   }
 
   /// As append(), for bytes that send() will be called for before the loop
-  /// handles another event or receives more: they are kept in `scratch`, and
-  /// where they lie in its input already, they stay there.
+  /// handles another event or receives more: they are kept in the scratch
+  /// memory, and where they lie in its input already, they stay there.
   /// Requires: no more than Scratch::kOutputSize bytes are gathered by it.
-  void gather(std::string_view data, Scratch& scratch) {
-    if (!gather_where_it_lies(data, scratch)) {
-      gather_copy(data, scratch);
+  void gather(std::string_view data, StreamPools& pools) {
+    if (!gather_where_it_lies(data, pools.scratch)) {
+      gather_copy(data, pools.scratch);
     }
   }
 
@@ -63,7 +65,8 @@ class WriteQueue {
   /// taken, the transport would block (blocked() from then on), or it fails.
   /// What is not taken is queued; nothing is gathered any more. The outcome is
   /// done (of all), would_block or failed.
-  Transfer send(Transport& transport, std::string_view data = {});
+  Transfer send(Transport& transport, StreamPools& pools,
+                std::string_view data = {});
 
   /// In bytes.
   [[nodiscard]] std::size_t gathered() const noexcept {
@@ -73,11 +76,12 @@ class WriteQueue {
   /// As send(), where that is only what is gathered, as most times.
   /// Requires: something is, and nothing is queued; the transport does not
   ///   freeze writes.
-  Transfer send_gathered(Transport& transport) {
+  Transfer send_gathered(Transport& transport, StreamPools& pools) {
     const Transfer sent = transport.write(gathered_);
     sent_ += sent.bytes;
     gathered_.remove_prefix(sent.bytes);
-    return gathered_.empty() ? Transfer::Outcome::done : kept_back(sent, {});
+    return gathered_.empty() ? Transfer::Outcome::done
+                             : kept_back(sent, {}, pools);
   }
 
   /// True from an attempt that was not taken whole to one that was.
@@ -88,23 +92,21 @@ class WriteQueue {
   [[nodiscard]] bool ended() const noexcept { return ended_; }
 
   /// `callback` is to be told when all that was written so far is done.
-  void add_completion(BaseIOStream::WriteCallback&& callback) {
+  void add_completion(BaseIOStream::WriteCallback&& callback,
+                      StreamPools& pools) {
     callback.set_operation("write");
-    Completion* const added = pools_.completions.take(written_);
+    Completion* const added = pools.completions.take(written_);
     added->callback = std::move(callback);
     link(added);
   }
 
   /// gather() and add_completion(), for a callback that the caller makes where
-  /// this says, at once. Requires: has_room_for_completion().
+  /// this says, at once. Requires: the pool of completions keeps_any().
   [[nodiscard]] BaseIOStream::WriteCallback& gather_to_tell(
-      std::string_view data, Scratch& scratch) {
-    return gather_where_it_lies(data, scratch)
-               ? link_completion()
-               : gather_copy_to_tell(data, scratch);
-  }
-  [[nodiscard]] bool has_room_for_completion() const noexcept {
-    return pools_.completions.keeps_any();
+      std::string_view data, StreamPools& pools) {
+    return gather_where_it_lies(data, pools.scratch)
+               ? link_completion(pools.completions)
+               : gather_copy_to_tell(data, pools);
   }
 
   /// Whether the oldest callback's write is done. `gathering`: bytes in the
@@ -116,18 +118,18 @@ class WriteQueue {
   /// The oldest callback, taken out; its write is reported from now on.
   /// Requires: there is one.
   [[nodiscard]] CompletionPool::Owner take_done() noexcept {
-    return CompletionPool::Owner(pools_.completions, unlink_done());
+    return CompletionPool::Owner(unlink_done());
   }
 
   /// The same for a callback that the caller calls once, before anything else.
-  /// Requires: can_lend_done().
+  /// Requires: there is one, and can_lend_done().
   [[nodiscard]] BaseIOStream::WriteCallback& lend_done() noexcept {
     Completion* const done = unlink_done();
-    pools_.completions.put_back(done);
+    done->pool.put_back(done);
     return done->callback;
   }
   [[nodiscard]] bool can_lend_done() const noexcept {
-    return pools_.completions.keeps_all();
+    return first_->pool.keeps_all();
   }
 
   [[nodiscard]] bool has_completions() const noexcept {
@@ -155,9 +157,9 @@ class WriteQueue {
     std::size_t held = 0;    // bytes that the transport holds back
     std::size_t frozen = 0;  // length of the attempt to be repeated
   };
-  [[nodiscard]] Backlog& backlog() {
+  [[nodiscard]] Backlog& backlog(StreamPools& pools) {
     if (!backlog_) {
-      backlog_ = std::make_unique<Backlog>(pools_.chunks);
+      backlog_ = std::make_unique<Backlog>(pools.chunks);
     }
     return *backlog_;
   }
@@ -189,28 +191,31 @@ class WriteQueue {
     written_ += data.size();
     return true;
   }
-  BaseIOStream::WriteCallback& link_completion() noexcept {
-    Completion* const added = pools_.completions.take_kept(written_);
+  BaseIOStream::WriteCallback& link_completion(
+      CompletionPool& completions) noexcept {
+    Completion* const added = completions.take_kept(written_);
     link(added);
     return added->callback;
   }
   Transfer all_sent() noexcept;
-  Transfer send_alone(Transport& transport, std::string_view data);
+  Transfer send_alone(Transport& transport, StreamPools& pools,
+                      std::string_view data);
   void gather_copy(std::string_view data, Scratch& scratch);
   BaseIOStream::WriteCallback& gather_copy_to_tell(std::string_view data,
-                                                   Scratch& scratch);
-  Transfer send_plain(Transport& transport, std::string_view data);
-  Transfer send_frozen(Transport& transport);
+                                                   StreamPools& pools);
+  Transfer send_plain(Transport& transport, StreamPools& pools,
+                      std::string_view data);
+  Transfer send_frozen(Transport& transport, Backlog& waiting);
   Transfer flush(Transport& transport) noexcept;
   [[nodiscard]] static std::string_view frozen_piece(Backlog& waiting);
   Transfer attempt(Transport& transport, std::string_view data,
                    std::size_t& offered) noexcept;
   void consume(std::size_t size, std::string_view& data) noexcept;
-  [[gnu::noinline]] Transfer kept_back(Transfer sent, std::string_view data);
-  void keep(std::string_view data);
-  void destroy(Completion* first) noexcept;
+  [[gnu::noinline]] Transfer kept_back(Transfer sent, std::string_view data,
+                                       StreamPools& pools);
+  void keep(std::string_view data, StreamPools& pools);
+  static void destroy(Completion* first) noexcept;
 
-  StreamPools& pools_;
   std::unique_ptr<Backlog> backlog_;
   std::string_view gathered_;  // behind the backlog, in a Scratch
   Completion* first_ = nullptr;

@@ -174,7 +174,7 @@ void print_sizes() {
       {"StreamCore", sizeof(StreamCore)},
       {"  of it ReadRequest", sizeof(waterspout::ReadRequest)},
       {"  of it WriteQueue", sizeof(waterspout::WriteQueue)},
-      {"  of it ChunkDeque", sizeof(waterspout::ChunkDeque)},
+      {"  of it ReadBuffer", sizeof(waterspout::ReadBuffer)},
       {"  of it Event", sizeof(waterspout::Event)},
       {"  of it a callback", sizeof(IOStream::CloseCallback)},
       {"SocketTransport", sizeof(waterspout::SocketTransport)},

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <deque>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -11,7 +13,7 @@
 namespace {
 
 using waterspout::Address;
-using waterspout::Scratch;
+using waterspout::Callback;
 using waterspout::StreamPools;
 using waterspout::Transfer;
 using waterspout::Transport;
@@ -59,8 +61,17 @@ class ScriptedTransport final : public Transport {
 };
 
 struct Queue {
+  void append(std::string_view data) { queue.append(data, pools); }
+  void gather(std::string_view data) { queue.gather(data, pools); }
+  Transfer send(Transport& transport, std::string_view data = {}) {
+    return queue.send(transport, pools, data);
+  }
+  void add_completion(Callback<void()> callback) {
+    queue.add_completion(std::move(callback), pools);
+  }
+
   StreamPools pools;
-  WriteQueue queue{pools};
+  WriteQueue queue;
 };
 
 }  // namespace
@@ -74,13 +85,13 @@ TEST_CASE(
   ScriptedTransport transport(true);
   transport.script = {0, 0, 4};
 
-  state.queue.append("abcd");
-  state.queue.send(transport);
+  state.append("abcd");
+  state.send(transport);
   CHECK(state.queue.blocked());
-  state.queue.append("efgh");
-  state.queue.append(std::string(100000, 'x'));
-  state.queue.send(transport);
-  state.queue.send(transport);
+  state.append("efgh");
+  state.append(std::string(100000, 'x'));
+  state.send(transport);
+  state.send(transport);
 
   REQUIRE(transport.attempts.size() >= 3);
   CHECK(transport.attempts[0].bytes == "abcd");
@@ -99,13 +110,13 @@ TEST_CASE(
   std::string sent;
   for (int i = 0; i < 40; ++i) {
     const std::string piece(700, static_cast<char>('a' + i % 26));
-    state.queue.append(piece);
+    state.append(piece);
     sent += piece;
   }
 
-  state.queue.send(transport);
-  state.queue.append("tail");
-  state.queue.send(transport);
+  state.send(transport);
+  state.append("tail");
+  state.send(transport);
 
   REQUIRE(transport.attempts.size() >= 2);
   CHECK(transport.attempts[0].bytes.size() == 16384);
@@ -120,10 +131,10 @@ TEST_CASE(
   ScriptedTransport transport(false);
   transport.script = {0};
 
-  state.queue.append("abcd");
-  state.queue.send(transport);
-  state.queue.append("efgh");
-  state.queue.send(transport);
+  state.append("abcd");
+  state.send(transport);
+  state.append("efgh");
+  state.send(transport);
 
   REQUIRE(transport.attempts.size() == 2);
   CHECK(transport.attempts[1].bytes == "abcdefgh");
@@ -136,31 +147,31 @@ TEST_CASE(
   ScriptedTransport transport(false);
   transport.script = {6};
 
-  state.queue.append("abcd");
-  const Transfer sent = state.queue.send(transport, "efgh");
+  state.append("abcd");
+  const Transfer sent = state.send(transport, "efgh");
 
   CHECK(transport.output == "abcdef");
   CHECK(sent.outcome == Transfer::Outcome::would_block);
   CHECK(state.queue.size() == 2);
   CHECK(state.queue.blocked());
-  state.queue.send(transport);
+  state.send(transport);
   CHECK(transport.output == "abcdefgh");
 }
 
 TEST_CASE("gathered bytes go out between the queue and the data, in order") {
   Queue state;
-  Scratch scratch;
   ScriptedTransport transport(false);
   transport.script = {5, 3};
 
-  state.queue.append("abc");
-  state.queue.gather("de", scratch);
-  state.queue.gather("fg", scratch);
-  state.queue.send(transport, "hij");
+  state.append("abc");
+  state.gather("de");
+  state.gather("fg");
+  state.send(transport, "hij");
   CHECK(state.queue.size() == 5);
-  std::fill(scratch.output().begin(), scratch.output().end(), '?');
+  std::fill(state.pools.scratch.output().begin(),
+            state.pools.scratch.output().end(), '?');
   while (state.queue.blocked()) {
-    state.queue.send(transport);
+    state.send(transport);
   }
 
   CHECK(transport.output == "abcdefghij");
@@ -169,13 +180,12 @@ TEST_CASE("gathered bytes go out between the queue and the data, in order") {
 
 TEST_CASE("what is queued behind gathered bytes goes out behind them") {
   Queue state;
-  Scratch scratch;
   ScriptedTransport transport(false);
 
-  state.queue.gather("ab", scratch);
-  state.queue.append("cd");
+  state.gather("ab");
+  state.append("cd");
   CHECK(state.queue.size() == 4);
-  state.queue.send(transport);
+  state.send(transport);
 
   CHECK(transport.output == "abcd");
 }
@@ -184,39 +194,38 @@ TEST_CASE(
     "gathered bytes that follow each other in the input are sent from there, "
     "others from a copy") {
   Queue state;
-  Scratch scratch;
   ScriptedTransport transport(false);
-  char* const input = scratch.input().data();
+  char* const input = state.pools.scratch.input().data();
   std::memcpy(input, "one two three", 13);
 
-  state.queue.gather({input, 4}, scratch);
-  state.queue.gather({input + 4, 4}, scratch);
-  state.queue.send(transport);
+  state.gather({input, 4});
+  state.gather({input + 4, 4});
+  state.send(transport);
   CHECK(transport.attempts.back() ==
         ScriptedTransport::Attempt{input, "one two "});
 
-  state.queue.gather({input, 4}, scratch);
-  state.queue.gather({input + 8, 5}, scratch);
-  state.queue.send(transport);
+  state.gather({input, 4});
+  state.gather({input + 8, 5});
+  state.send(transport);
   CHECK(transport.attempts.back().bytes == "one three");
-  CHECK(transport.attempts.back().address == scratch.output().data());
+  CHECK(transport.attempts.back().address ==
+        state.pools.scratch.output().data());
 }
 
 TEST_CASE("gathered bytes that are not taken outlive the scratch memory") {
   for (const bool freezes : {false, true}) {
     CAPTURE(freezes);
     Queue state;
-    Scratch scratch;
     ScriptedTransport transport(freezes);
     transport.script = {0};
-    char* const input = scratch.input().data();
+    char* const input = state.pools.scratch.input().data();
     std::memcpy(input, "abcd", 4);
 
-    state.queue.gather({input, 4}, scratch);
-    state.queue.send(transport);
+    state.gather({input, 4});
+    state.send(transport);
     CHECK(state.queue.blocked());
     std::memcpy(input, "????", 4);
-    state.queue.send(transport);
+    state.send(transport);
 
     CHECK(transport.output == "abcd");
   }
@@ -228,11 +237,11 @@ TEST_CASE("more chunks than one gathering write takes go out in order") {
   std::string sent;
   for (int i = 0; i < 200; ++i) {
     const std::string piece(70000, static_cast<char>('a' + i % 26));
-    state.queue.append(piece);
+    state.append(piece);
     sent += piece;
   }
 
-  state.queue.send(transport);
+  state.send(transport);
 
   CHECK(transport.attempts.size() > 1);
   CHECK(transport.output == sent);
@@ -245,21 +254,21 @@ TEST_CASE("completions come in order, each when its own bytes are taken") {
   transport.script = {3, 0};
   std::string told;
 
-  state.queue.append("ab");
-  state.queue.add_completion([&] { told += '1'; });
-  state.queue.append("cd");
-  state.queue.add_completion([&] { told += '2'; });
+  state.append("ab");
+  state.add_completion([&] { told += '1'; });
+  state.append("cd");
+  state.add_completion([&] { told += '2'; });
   CHECK_FALSE(state.queue.has_done(false));
   CHECK(state.queue.has_done(true));
 
-  state.queue.send(transport);
+  state.send(transport);
   while (state.queue.has_done(false)) {
     state.queue.take_done().callback()();
   }
   CHECK(told == "1");
 
-  state.queue.send(transport);  // blocked
-  state.queue.send(transport);
+  state.send(transport);  // blocked
+  state.send(transport);
   while (state.queue.has_done(false)) {
     state.queue.take_done().callback()();
   }
@@ -271,18 +280,18 @@ TEST_CASE("what was reported and not sent can be taken out, without the rest") {
   ScriptedTransport transport(false);
   transport.script = {1};
 
-  state.queue.append("abc");
-  state.queue.add_completion([] {});
-  state.queue.append("def");
-  state.queue.add_completion([] {});
+  state.append("abc");
+  state.add_completion([] {});
+  state.append("def");
+  state.add_completion([] {});
   REQUIRE(state.queue.has_done(true));
   CHECK(state.queue.take_done().callback());
-  state.queue.send(transport);
+  state.send(transport);
 
   CHECK(state.queue.reported_unsent() == 2);
   WriteQueue rest = state.queue.take_reported();
   CHECK(rest.size() == 2);
-  rest.send(transport);
+  rest.send(transport, state.pools);
   CHECK(transport.output == "abc");
 }
 
@@ -294,11 +303,11 @@ TEST_CASE(
   transport.script = {2};
   std::string told;
 
-  state.queue.append("ab");
-  state.queue.add_completion([&] { told += '1'; });
-  state.queue.append("cd");
-  state.queue.add_completion([&] { told += '2'; });
-  state.queue.send(transport);
+  state.append("ab");
+  state.add_completion([&] { told += '1'; });
+  state.append("cd");
+  state.add_completion([&] { told += '2'; });
+  state.send(transport);
   state.queue.drop_unsent_completions();
   while (state.queue.has_done(true)) {
     state.queue.take_done().callback()();

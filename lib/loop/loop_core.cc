@@ -281,7 +281,7 @@ void LoopCore::run_due_timeouts() noexcept {
 void LoopCore::settle() noexcept {
   agenda_.run();
   settle_timer();
-  unsettled_ = agenda_.waits();
+  unsettled_ = false;
 }
 
 // Callbacks that a phase has added wait for the next turn; those that a handler

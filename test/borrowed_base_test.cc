@@ -4,23 +4,18 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
-#include <utility>
 #include <vector>
-
-#include <sys/time.h>
-#include <unistd.h>
 
 #include <doctest/doctest.h>
 #include <event2/event.h>
-#include <event2/event_struct.h>
 
 #include "waterspout/ioloop.h"
 #include "waterspout/iostream.h"
 
+#include "support/base_owner.h"
 #include "support/fd_count.h"
 #include "support/loop_fixture.h"
 #include "support/sockets.h"
@@ -29,90 +24,18 @@
 using waterspout::IOLoop;
 using waterspout::LogLevel;
 using waterspout::TimeoutHandle;
-
 using waterspout::test::fd_count;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_stream_pair;
 using waterspout::test::make_unix_sockets;
+using waterspout::test::Neighbour;
+using waterspout::test::note;
+using waterspout::test::Owner;
 using waterspout::test::SocketPair;
 using waterspout::test::StreamPair;
 
-namespace {
-
 using namespace std::chrono_literals;
 using Names = std::vector<std::string>;
-
-struct FreeBase {
-  void operator()(event_base* base) const { event_base_free(base); }
-};
-struct FreeEvent {
-  void operator()(event* item) const { event_free(item); }
-};
-
-// An event of the base's owner: a neighbour of the loop.
-class Neighbour {
- public:
-  Neighbour(event_base* base, int fd, short what, std::function<void()> act)
-      : act_(std::move(act)), event_(event_new(base, fd, what, call, this)) {}
-
-  void add() { event_add(event_.get(), nullptr); }
-  void add(std::chrono::milliseconds delay) {
-    const timeval time{.tv_sec = delay.count() / 1000,
-                       .tv_usec = delay.count() % 1000 * 1000};
-    event_add(event_.get(), &time);
-  }
-  // Does not count for the question whether the base has events.
-  void make_internal() { event_->ev_evcallback.evcb_flags |= EVLIST_INTERNAL; }
-
- private:
-  static void call(int /*fd*/, short /*what*/, void* self) noexcept {
-    static_cast<Neighbour*>(self)->act_();
-  }
-
-  std::function<void()> act_;
-  std::unique_ptr<event, FreeEvent> event_;
-};
-
-// The owner of a base, who dispatches it.
-class Owner {
- public:
-  explicit Owner(const char* avoided_method = "none") {
-    event_config* const config = event_config_new();
-    event_config_avoid_method(config, avoided_method);
-    base_.reset(event_base_new_with_config(config));
-    event_config_free(config);
-  }
-
-  [[nodiscard]] event_base* base() const { return base_.get(); }
-
-  // Dispatches until the base has nothing left to wait for.
-  void dispatch() const {
-    bool late = false;
-    Neighbour limit(base(), -1, 0, [&] {
-      late = true;
-      event_base_loopbreak(base());
-    });
-    limit.make_internal();
-    limit.add(5s);
-    const int result = event_base_dispatch(base());
-    CHECK_FALSE(late);
-    CHECK(result == 1);
-  }
-
-  [[nodiscard]] int events() const {
-    return event_base_get_num_events(base(), EVENT_BASE_COUNT_ADDED);
-  }
-
- private:
-  std::unique_ptr<event_base, FreeBase> base_;
-};
-
-// Adds `name` to `log`.
-auto note(Names& log, const char* name) {
-  return [&log, name] { log.emplace_back(name); };
-}
-
-}  // namespace
 
 TEST_SUITE_BEGIN("borrowed_base");
 
@@ -317,113 +240,6 @@ TEST_CASE(
   }
   owner.dispatch();
   CHECK(calls == 1);
-}
-
-TEST_CASE("IOLoop::start runs a borrowed base, neighbours too, until stop") {
-  const Owner owner;
-  LoopFixture loop(owner.base());
-  Names log;
-  Neighbour neighbour(owner.base(), -1, 0, [&] {
-    log.emplace_back("neighbour");
-    loop->add_callback([&] {
-      log.emplace_back("callback");
-      loop.stop();
-    });
-  });
-  neighbour.add(1ms);
-
-  loop.run();
-  CHECK(log == Names{"neighbour", "callback"});
-  loop.run_turns(2);  // and again
-}
-
-TEST_CASE(
-    "IOLoop::start on a borrowed base returns when its owner ends the "
-    "base's loop") {
-  const Owner owner;
-  LoopFixture loop(owner.base());
-  int calls = 0;
-  Neighbour neighbour(owner.base(), -1, 0, [&] {
-    ++calls;
-    if (calls == 1) {
-      event_base_loopbreak(owner.base());
-    } else {
-      event_base_loopexit(owner.base(), nullptr);
-    }
-  });
-  neighbour.add(1ms);
-  loop->start();
-  CHECK(calls == 1);
-  neighbour.add(1ms);
-  loop->start();
-  CHECK(calls == 2);
-  loop.run_turns(2);
-}
-
-TEST_CASE(
-    "IOLoop::start on a borrowed base returns when its owner ends the "
-    "base's loop in one of a chain of callbacks, which then goes on") {
-  const Owner owner;
-  LoopFixture loop(owner.base());
-  constexpr int kEnd = 6;
-  int calls = 0;
-  const std::function<void()> chain = [&] {
-    ++calls;
-    if (calls == 3) {
-      event_base_loopbreak(owner.base());
-    } else if (calls == 5) {
-      event_base_loopexit(owner.base(), nullptr);
-    }
-    if (calls < kEnd) {
-      loop->add_callback(chain);
-    }
-  };
-  loop->add_callback(chain);
-  loop->start();
-  CHECK(calls == 3);
-  loop->start();
-  CHECK(calls == 5);
-  owner.dispatch();
-  CHECK(calls == kEnd);
-}
-
-TEST_CASE("IOLoop::start in the owner's loop throws, which goes on") {
-  const Owner owner;
-  LoopFixture loop(owner.base());
-  Names log;
-  Neighbour neighbour(owner.base(), -1, 0, [&] {
-    CHECK_THROWS_AS(loop->start(), std::logic_error);
-    loop->add_callback([&] {
-      CHECK_THROWS_AS(loop->start(), std::logic_error);
-      CHECK_THROWS_AS(loop->close(), std::logic_error);
-      log.emplace_back("callback");
-    });
-    log.emplace_back("neighbour");
-  });
-  neighbour.add(1ms);
-  owner.dispatch();
-  CHECK(log == Names{"neighbour", "callback"});
-  loop.run_turns(1);
-}
-
-TEST_CASE("IOLoop::stop never ends a loop that the base's owner dispatches") {
-  const Owner owner;
-  LoopFixture loop(owner.base());
-  Names log;
-  Neighbour neighbour(owner.base(), -1, 0, note(log, "neighbour"));
-  loop->add_callback([&] {
-    loop.stop();
-    neighbour.add(2ms);
-    loop->call_later(4ms, note(log, "timeout"));
-  });
-  owner.dispatch();
-  CHECK(log == Names{"neighbour", "timeout"});
-
-  loop->add_callback(note(log, "not by this start"));
-  loop->start();  // was stopped before
-  CHECK(log.size() == 2);
-  loop.run_turns(1);
-  CHECK(log.size() == 3);
 }
 
 TEST_CASE("IOLoop lets no exception into the owner's loop") {

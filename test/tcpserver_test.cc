@@ -1,15 +1,13 @@
-// TCPServer: how it begins, what becomes of its connections, and how it ends.
+// TCPServer: how it begins, what becomes of its connections, and how it stops.
 
 #include "waterspout/tcpserver.h"
 
-#include <cerrno>
 #include <chrono>
 #include <cstddef>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -17,6 +15,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <doctest/doctest.h>
 
@@ -26,6 +25,7 @@
 #include "support/sockets.h"
 #include "support/stream_helpers.h"
 #include "support/temp_dir.h"
+#include "support/test_server.h"
 
 using waterspout::Address;
 using waterspout::bind_sockets;
@@ -46,7 +46,9 @@ using waterspout::test::make_pattern;
 using waterspout::test::named;
 using waterspout::test::Names;
 using waterspout::test::run_in_child;
+using waterspout::test::Serving;
 using waterspout::test::TempDir;
+using waterspout::test::TestServer;
 using waterspout::test::Token;
 using waterspout::test::UniquePeerFd;
 
@@ -54,59 +56,12 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Does with every stream what the test says, and keeps it.
-class TestServer : public TCPServer {
- public:
-  using TCPServer::TCPServer;
-
-  std::function<void(std::shared_ptr<IOStream>, const Address&)> on_stream =
-      [this](const std::shared_ptr<IOStream>& stream, const Address&) {
-        streams.push_back(stream);
-      };
-  std::function<void(IOStream&)> on_drain = [](IOStream&) {};
-  std::vector<std::shared_ptr<IOStream>> streams;
-
-  [[nodiscard]] Address address() const { return addresses().at(0); }
-
- protected:
-  void handle_stream(std::shared_ptr<IOStream> stream,
-                     const Address& address) override {
-    on_stream(std::move(stream), address);
-  }
-  void handle_drain(IOStream& stream) override { on_drain(stream); }
-};
-
-// A server on a loop of its own, which listens on 127.0.0.1.
-struct Serving {
-  explicit Serving(TCPServer::Options options = {}) : server(loop, options) {
-    server.listen(0, "127.0.0.1");
-  }
-
-  UniquePeerFd connect() { return connect_to(server.address()); }
-
-  // Until so many streams have been handled.
-  bool accept(std::size_t count = 1) {
-    return loop.run_until([&] { return server.streams.size() >= count; });
-  }
-
-  LoopFixture loop;
-  TestServer server;
-};
-
 // Reads lines for ever and sends them back.
 void echo(const std::shared_ptr<IOStream>& stream) {
   stream->read_until("\n", [stream](std::string_view line) {
     stream->write(line, [stream] { echo(stream); });
   });
 }
-
-// What drain() told, once it has.
-struct DrainLog {
-  auto note() {
-    return [this](TCPServer::Drained drained) { result = drained; };
-  }
-  std::optional<TCPServer::Drained> result;
-};
 
 int option(int fd, int level, int name) {
   int value = -1;
@@ -474,130 +429,6 @@ TEST_CASE("A server whose loop has closed has stopped") {
   CHECK_THROWS_AS(server.listen(0, "127.0.0.1"), std::logic_error);
   server.stop();
   CHECK_THROWS_AS(TestServer(loop->loop()), std::logic_error);
-}
-
-TEST_CASE(
-    "A drain without streams is done at once, but never inside the "
-    "call") {
-  Serving t;
-  DrainLog log;
-  t.server.drain(1h, log.note());
-  CHECK(!log.result);
-  CHECK(t.server.draining());
-  CHECK_THROWS_AS(t.server.drain(1h, log.note()), std::logic_error);
-  CHECK(t.loop.run_until([&] { return log.result.has_value(); }));
-  CHECK(!t.server.draining());
-  CHECK(log.result->finished == 0);
-  CHECK(log.result->closed == 0);
-  CHECK(t.server.addresses().empty());
-}
-
-TEST_CASE(
-    "A drain tells every stream, waits for them, and counts those that "
-    "finished and those it closed") {
-  Serving t;
-  std::vector<UniquePeerFd> clients;
-  for (std::size_t i = 1; i <= 3; ++i) {
-    clients.push_back(t.connect());
-    REQUIRE(t.accept(i));
-  }
-  int told = 0;
-  t.server.on_drain = [&](IOStream& stream) {
-    if (++told == 1) {
-      stream.close();
-    }
-  };
-  DrainLog log;
-  t.server.drain(100ms, log.note());
-  CHECK(told == 3);
-  t.server.streams[1]->read_until_close([](std::string_view) {});
-  clients[1].close();
-  CHECK(t.loop.run_until([&] { return log.result.has_value(); }));
-  CHECK(log.result->finished == 2);
-  CHECK(log.result->closed == 1);
-  CHECK(clients[2].recv_all().empty());
-  CHECK(t.server.connections() == 0);
-}
-
-TEST_CASE("A drain ends as soon as the last stream has closed") {
-  Serving t;
-  const UniquePeerFd client = t.connect();
-  REQUIRE(t.accept());
-  t.server.on_drain = [](IOStream& stream) { stream.close_after_writing(); };
-  t.server.streams[0]->write("the end");
-  DrainLog log;
-  t.server.drain(1h, log.note());
-  CHECK(t.loop.run_until([&] { return log.result.has_value(); }));
-  CHECK(log.result->finished == 1);
-  CHECK(log.result->closed == 0);
-  CHECK(client.recv_all() == "the end");
-}
-
-TEST_CASE(
-    "An exception of handle_drain closes that stream, and the drain goes "
-    "on") {
-  Serving t;
-  const UniquePeerFd first = t.connect();
-  const UniquePeerFd second = t.connect();
-  REQUIRE(t.accept(2));
-  int told = 0;
-  t.server.on_drain = [&](IOStream& stream) {
-    if (++told == 1) {
-      throw std::out_of_range("cannot");
-    }
-    stream.close();
-  };
-  t.loop.expect_log(LogLevel::error, "std::out_of_range: cannot");
-  DrainLog log;
-  t.server.drain(1h, log.note());
-  CHECK(t.loop.run_until([&] { return log.result.has_value(); }));
-  CHECK(log.result->finished == 2);
-}
-
-TEST_CASE(
-    "A server may be destroyed while it drains, and in the drain's "
-    "callback") {
-  LoopFixture loop;
-  const Token token;
-  {
-    TestServer server(loop);
-    server.listen(0, "127.0.0.1");
-    server.drain(1h, [held = token.copy()](TCPServer::Drained) {
-      FAIL_CHECK("the server is gone");
-    });
-  }
-  CHECK(token.alive() == 0);
-  loop.run_turns(2);
-  auto server = std::make_unique<TestServer>(loop);
-  server->listen(0, "127.0.0.1");
-  server->drain(1h, [&](TCPServer::Drained) {
-    server.reset();
-    loop.stop();
-  });
-  loop.run();
-  CHECK(server == nullptr);
-}
-
-TEST_CASE("A server may be destroyed by handle_drain") {
-  LoopFixture loop;
-  auto server = std::make_unique<TestServer>(loop);
-  server->listen(0, "127.0.0.1");
-  const UniquePeerFd first = connect_to(server->address());
-  const UniquePeerFd second = connect_to(server->address());
-  std::vector<std::shared_ptr<IOStream>> streams;
-  server->on_stream = [&](const auto& stream, const Address&) {
-    streams.push_back(stream);
-  };
-  CHECK(loop.run_until([&] { return streams.size() == 2; }));
-  int told = 0;
-  server->on_drain = [&](IOStream&) {
-    ++told;
-    server.reset();
-  };
-  loop->add_callback([&] { server->drain(1h, [](TCPServer::Drained) {}); });
-  CHECK(loop.run_until([&] { return server == nullptr; }));
-  CHECK(told == 1);
-  CHECK(!streams[0]->closed());
 }
 
 TEST_CASE(

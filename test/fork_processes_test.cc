@@ -1,24 +1,17 @@
-// fork_processes: what the children are, when they are started again, and how
-// all of them end. Every case makes a process that becomes the parent which is
-// tested.
+// fork_processes: what the children are, and when they are started again.
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
-#include <iostream>
 #include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <system_error>
-#include <thread>
-#include <utility>
-#include <vector>
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -31,7 +24,7 @@
 #include "waterspout/process.h"
 
 #include "support/child_process.h"
-#include "support/sockets.h"
+#include "support/process_family.h"
 
 using waterspout::cpu_count;
 using waterspout::fork_processes;
@@ -39,138 +32,14 @@ using waterspout::IOLoop;
 using waterspout::Logger;
 using waterspout::LogRecord;
 using waterspout::task_id;
-using waterspout::test::died_of;
 using waterspout::test::exited_with;
-using waterspout::test::make_unix_sockets;
-using waterspout::test::SocketPair;
-using waterspout::test::UniquePeerFd;
-
-namespace {
+using waterspout::test::Family;
+using waterspout::test::Lines;
+using waterspout::test::pid_text;
+using waterspout::test::Voice;
+using waterspout::test::wait_to_be_ended;
 
 using namespace std::chrono_literals;
-using Lines = std::vector<std::string>;
-
-// What a process of the family tells the test by: a line at a time.
-class Voice {
- public:
-  explicit Voice(UniquePeerFd socket) : socket_(std::move(socket)) {}
-
-  void say(const std::string& line) const { socket_.send(line + "\n"); }
-
-  [[nodiscard]] Logger logger() const {
-    return Logger([this](const LogRecord& record) {
-      say("log: " + std::string(record.message));
-    });
-  }
-
- private:
-  UniquePeerFd socket_;
-};
-
-// A process that runs `body`, which calls fork_processes, and so do the
-// children that this makes. Its result is the exit status of each.
-class Family {
- public:
-  using Body = std::function<int(const Voice&)>;
-
-  explicit Family(const Body& body) {
-    SocketPair line = make_unix_sockets();
-    std::cout.flush();  // or others would write it once more
-    pid_ = fork();
-    if (pid_ == 0) {
-      line.client.close();
-      live(body, Voice(std::move(line.server)));
-    }
-    line_ = std::move(line.client);
-  }
-
-  ~Family() {
-    if (pid_ > 0) {
-      kill(pid_, SIGKILL);
-      waitpid(pid_, nullptr, 0);
-    }
-  }
-  Family(const Family&) = delete;
-  Family& operator=(const Family&) = delete;
-
-  // The next line that any of them says; "" when all have ended.
-  std::string line() {
-    while (text_.find('\n') == std::string::npos) {
-      const std::string more = line_.recv();
-      if (more.empty()) {
-        return std::exchange(text_, "");
-      }
-      text_ += more;
-    }
-    std::string first = text_.substr(0, text_.find('\n'));
-    text_.erase(0, first.size() + 1);
-    return first;
-  }
-
-  // So many lines, sorted: processes speak in any order.
-  Lines lines(std::size_t count) {
-    Lines all;
-    for (std::size_t i = 0; i < count; ++i) {
-      all.push_back(line());
-    }
-    std::sort(all.begin(), all.end());
-    return all;
-  }
-
-  // The number behind "name ".
-  pid_t number(const std::string& name) {
-    const std::string said = line();
-    CHECK(said.starts_with(name + " "));
-    return said.size() > name.size() ? std::stoi(said.substr(name.size())) : -1;
-  }
-
-  void signal(int signum) const { kill(pid_, signum); }
-
-  // The parent's status.
-  int wait() {
-    int status = -1;
-    waitpid(std::exchange(pid_, -1), &status, 0);
-    return status;
-  }
-
-  // Nobody of the family is left: only they hold the other end of the line.
-  bool all_ended() {
-    while (!line().empty()) {
-    }
-    return true;
-  }
-
- private:
-  [[noreturn]] static void live(const Body& body, const Voice& voice) {
-    alarm(20);
-    for (const int signum : {SIGTERM, SIGINT, SIGABRT, SIGALRM, SIGSEGV}) {
-      std::signal(signum, SIG_DFL);  // doctest's would tell of a crash
-    }
-    int result = 90;
-    try {
-      result = body(voice);
-    } catch (const std::exception& error) {
-      voice.say(std::string("threw ") + error.what());
-      result = 91;
-    }
-    _exit(result);
-  }
-
-  UniquePeerFd line_;
-  std::string text_;
-  pid_t pid_ = -1;
-};
-
-[[noreturn]] void wait_to_be_ended() {
-  alarm(20);
-  while (true) {
-    pause();
-  }
-}
-
-std::string pid_text() { return std::to_string(getpid()); }
-
-}  // namespace
 
 TEST_SUITE_BEGIN("fork_processes");
 
@@ -283,129 +152,6 @@ TEST_CASE(
   // 10 + 20 + 40 + 80 + 160 milliseconds.
   CHECK(std::chrono::steady_clock::now() - began >= 310ms);
   CHECK(exited_with(family.wait(), 91));
-}
-
-TEST_CASE("A signal to the parent ends all children, and the parent returns") {
-  for (const int signum : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
-    CAPTURE(signum);
-    Family family([signum](const Voice& voice) {
-      std::signal(signum, SIG_DFL);  // nohup(1) has it ignored, and so do we
-      const std::optional<int> id = fork_processes(2);
-      if (!id) {
-        // None is left behind, not even as a zombie.
-        return waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD ? 44 : 1;
-      }
-      sigset_t expected;
-      sigemptyset(&expected);
-      sigaddset(&expected, signum);
-      sigprocmask(SIG_BLOCK, &expected, nullptr);
-      voice.say("ready");
-      int got = 0;
-      sigwait(&expected, &got);
-      voice.say("got " + std::to_string(got));
-      return 0;
-    });
-    CHECK(family.lines(2) == Lines(2, "ready"));
-    family.signal(signum);
-    CHECK(family.lines(2) == Lines(2, "got " + std::to_string(signum)));
-    CHECK(exited_with(family.wait(), 44));
-    CHECK(family.all_ended());
-  }
-}
-
-TEST_CASE(
-    "Children that do not end in time are killed, and at once when a "
-    "second signal comes") {
-  for (const bool twice : {false, true}) {
-    CAPTURE(twice);
-    const auto began = std::chrono::steady_clock::now();
-    Family family([twice](const Voice& voice) {
-      const waterspout::Duration timeout = twice ? 15s : 100ms;
-      if (fork_processes(2, {.stop_timeout = timeout})) {
-        std::signal(SIGTERM, SIG_IGN);
-        voice.say("ready");
-        wait_to_be_ended();
-      }
-      return 0;
-    });
-    CHECK(family.lines(2) == Lines(2, "ready"));
-    family.signal(SIGTERM);
-    if (twice) {
-      family.signal(SIGINT);
-    }
-    CHECK(exited_with(family.wait(), 0));
-    CHECK(family.all_ended());
-    CHECK(std::chrono::steady_clock::now() - began < 10s);
-  }
-}
-
-TEST_CASE(
-    "A second signal that comes while the first ends the children does not "
-    "end the parent") {
-  for (int i = 0; i < 20; ++i) {
-    Family family([](const Voice& voice) {
-      if (fork_processes(2)) {
-        voice.say("ready");
-        wait_to_be_ended();
-      }
-      return 0;
-    });
-    CHECK(family.lines(2) == Lines(2, "ready"));
-    for (const int signum : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
-      family.signal(signum);
-    }
-    CHECK(exited_with(family.wait(), 0));
-  }
-}
-
-TEST_CASE("A stop_timeout without end leaves children all the time they need") {
-  Family family([](const Voice& voice) {
-    if (fork_processes(1, {.stop_timeout = waterspout::Duration::max()})) {
-      sigset_t expected;
-      sigemptyset(&expected);
-      sigaddset(&expected, SIGTERM);
-      sigprocmask(SIG_BLOCK, &expected, nullptr);
-      voice.say("ready");
-      int got = 0;
-      sigwait(&expected, &got);
-      std::this_thread::sleep_for(100ms);  // the work of ending
-      voice.say("ended in order");
-    }
-    return 0;
-  });
-  CHECK(family.line() == "ready");
-  family.signal(SIGTERM);
-  CHECK(family.line() == "ended in order");
-  CHECK(exited_with(family.wait(), 0));
-}
-
-TEST_CASE("A signal that the parent ignores does not end the children") {
-  Family family([](const Voice& voice) {
-    std::signal(SIGHUP, SIG_IGN);  // as nohup(1) does
-    if (fork_processes(1)) {
-      voice.say("ready " + std::to_string(getppid()));
-      wait_to_be_ended();
-    }
-    return 0;
-  });
-  const pid_t parent = family.number("ready");
-  kill(parent, SIGHUP);
-  kill(parent, SIGTERM);
-  CHECK(exited_with(family.wait(), 0));
-}
-
-TEST_CASE("Children end when their parent is killed") {
-  Family family([](const Voice& voice) {
-    if (fork_processes(2)) {
-      voice.say("ready");
-      wait_to_be_ended();
-    }
-    return 0;
-  });
-  CHECK(family.lines(2) == Lines(2, "ready"));
-  family.signal(SIGKILL);
-  CHECK(died_of(family.wait(), SIGKILL));
-  CHECK(family.all_ended());
 }
 
 TEST_CASE("Children have the signals as they were before the fork") {

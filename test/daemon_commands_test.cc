@@ -18,6 +18,7 @@
 #include "waterspout/daemon.h"
 
 #include "support/child_process.h"
+#include "support/proc.h"
 #include "support/test_daemon.h"
 
 using waterspout::Daemon;

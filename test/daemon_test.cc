@@ -25,6 +25,7 @@
 
 #include "support/child_process.h"
 #include "support/fd_count.h"
+#include "support/proc.h"
 #include "support/test_daemon.h"
 
 using waterspout::Daemon;

@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <set>
 #include <string>
 #include <string_view>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,6 +27,7 @@
 
 #include "waterspout/address.h"
 
+#include "support/proc.h"
 #include "support/program.h"
 #include "support/sanitizers.h"
 #include "support/sockets.h"
@@ -34,11 +35,13 @@
 
 using waterspout::Address;
 using waterspout::test::connect_to;
+using waterspout::test::fds_of;
 using waterspout::test::kSanitized;
 using waterspout::test::Program;
 using waterspout::test::ProgramResult;
 using waterspout::test::run_program;
 using waterspout::test::scaled;
+using waterspout::test::status_of;
 using waterspout::test::TempDir;
 using waterspout::test::UniquePeerFd;
 
@@ -124,14 +127,20 @@ long open_sockets(const std::string& pid) {
   return count;
 }
 
-long status_number(pid_t pid, std::string_view name) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with(name)) {
-      return std::stol(line.substr(name.size() + 1));
-    }
+long status_number(pid_t pid, const std::string& name) {
+  return std::stol(status_of(pid, name));
+}
+
+// For so long none of them is told anything, nor closed.
+bool stay_quiet(const std::vector<UniquePeerFd>& clients,
+                std::chrono::milliseconds time) {
+  std::vector<pollfd> states;
+  states.reserve(clients.size());
+  for (const UniquePeerFd& client : clients) {
+    states.push_back({.fd = client.get(), .events = POLLIN, .revents = 0});
   }
-  return -1;
+  return poll(states.data(), states.size(), static_cast<int>(time.count())) ==
+         0;
 }
 
 }  // namespace
@@ -300,15 +309,13 @@ TEST_CASE(
   }
   CHECK(right);
   if (!kSanitized) {
-    CHECK(status_number(server.program().pid(), "VmRSS:") < 64 * 1024);
+    CHECK(status_number(server.program().pid(), "VmRSS") < 64 * 1024);
   }
   // Idle, it sleeps.
-  const long wakes =
-      status_number(server.program().pid(), "voluntary_ctxt_switches:");
-  usleep(200'000);
-  CHECK(status_number(server.program().pid(), "voluntary_ctxt_switches:") -
-            wakes <=
-        2);
+  const pid_t pid = server.program().pid();
+  const long wakes = status_number(pid, "voluntary_ctxt_switches");
+  CHECK(stay_quiet(clients, 200ms));
+  CHECK(status_number(pid, "voluntary_ctxt_switches") - wakes <= 2);
   clients.clear();
   CHECK(server.program().terminate().exit_code == 0);
   setrlimit(RLIMIT_NOFILE, &before);
@@ -326,12 +333,6 @@ bool round(const Address& server, int number) {
   return right;
 }
 
-std::size_t open_descriptors(pid_t pid) {
-  const std::string path = "/proc/" + std::to_string(pid) + "/fd";
-  return static_cast<std::size_t>(
-      std::distance(std::filesystem::directory_iterator(path), {}));
-}
-
 }  // namespace
 
 TEST_CASE(
@@ -344,7 +345,7 @@ TEST_CASE(
   const std::uint16_t port = server.address().port();
   // It says where it listens before it has made its loop.
   CHECK(ask(connect_to(Address("127.0.0.1", port)), "first\n") == "first\n");
-  const std::size_t descriptors = open_descriptors(pid);
+  const std::size_t descriptors = fds_of(pid);
   long settled_kib = 0;
   bool right = true;
   for (int i = 0; i < rounds && right; ++i) {
@@ -352,7 +353,7 @@ TEST_CASE(
     const std::string ip = "127.0.0." + std::to_string(1 + i % 32);
     right = round(Address(ip, port), i);
     if (i == rounds / 2) {
-      settled_kib = status_number(pid, "VmRSS:");
+      settled_kib = status_number(pid, "VmRSS");
     }
   }
   CHECK(right);
@@ -360,11 +361,11 @@ TEST_CASE(
   bool settled = false;
   for (int i = 0; i < 1000 && !settled; ++i) {
     CHECK(ask(connect_to(Address("127.0.0.1", port)), "last\n") == "last\n");
-    settled = open_descriptors(pid) <= descriptors + 2;
+    settled = fds_of(pid) <= descriptors + 2;
   }
   CHECK(settled);
   if (!kSanitized) {
-    CHECK(status_number(pid, "VmRSS:") - settled_kib <= 256);
+    CHECK(status_number(pid, "VmRSS") - settled_kib <= 256);
   }
   CHECK(server.program().terminate().exit_code == 0);
 }

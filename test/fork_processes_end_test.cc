@@ -5,7 +5,6 @@
 #include <csignal>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -112,13 +111,17 @@ TEST_CASE("A stop_timeout without end leaves children all the time they need") {
       voice.say("ready");
       int got = 0;
       sigwait(&expected, &got);
-      std::this_thread::sleep_for(100ms);  // the work of ending
+      voice.say("told to end");
+      voice.hear();
       voice.say("ended in order");
     }
     return 0;
   });
   CHECK(family.line() == "ready");
   family.signal(SIGTERM);
+  CHECK(family.line() == "told to end");
+  CHECK(family.parent_sleeps());  // if it gave no time, the child is dead now
+  family.say("now");
   CHECK(family.line() == "ended in order");
   CHECK(exited_with(family.wait(), 0));
 }

@@ -4,12 +4,14 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstddef>
 #include <exception>
 #include <functional>
 #include <iostream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,6 +22,7 @@
 
 #include "waterspout/log.h"
 
+#include "support/proc.h"
 #include "support/sockets.h"
 
 namespace waterspout::test {
@@ -32,6 +35,9 @@ class Voice {
   explicit Voice(UniquePeerFd socket) : socket_(std::move(socket)) {}
 
   void say(const std::string& line) const { socket_.send(line + "\n"); }
+
+  /// Waits until the test says something.
+  void hear() const { (void)socket_.recv(); }
 
   [[nodiscard]] Logger logger() const {
     return Logger([this](const LogRecord& record) {
@@ -102,6 +108,22 @@ class Family {
 
   void signal(int signum) const { kill(pid_, signum); }
 
+  /// To the one of them that hears it.
+  void say(const std::string& text) const { line_.send(text); }
+
+  /// True once the parent sleeps, until something happens or it is time for
+  /// something.
+  [[nodiscard]] bool parent_sleeps() const {
+    const auto limit = std::chrono::steady_clock::now() + kLimit;
+    while (!status_of(pid_, "State").starts_with("S")) {
+      if (has_ended(pid_) || std::chrono::steady_clock::now() > limit) {
+        return false;
+      }
+      std::this_thread::yield();
+    }
+    return true;
+  }
+
   /// The parent's status.
   int wait() {
     int status = -1;
@@ -117,6 +139,8 @@ class Family {
   }
 
  private:
+  static constexpr std::chrono::seconds kLimit{5};
+
   [[noreturn]] static void live(const Body& body, const Voice& voice) {
     alarm(20);
     for (const int signum : {SIGTERM, SIGINT, SIGABRT, SIGALRM, SIGSEGV}) {

@@ -7,7 +7,6 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -29,6 +28,7 @@
 
 #include "support/proc.h"
 #include "support/program.h"
+#include "support/sample_program.h"
 #include "support/sanitizers.h"
 #include "support/sockets.h"
 #include "support/temp_dir.h"
@@ -40,6 +40,7 @@ using waterspout::test::kSanitized;
 using waterspout::test::Program;
 using waterspout::test::ProgramResult;
 using waterspout::test::run_program;
+using waterspout::test::sample_command;
 using waterspout::test::scaled;
 using waterspout::test::status_of;
 using waterspout::test::TempDir;
@@ -50,18 +51,11 @@ namespace {
 using namespace std::chrono_literals;
 using Strings = std::vector<std::string>;
 
-Strings command(Strings arguments) {
-  arguments.insert(
-      arguments.begin(),
-      std::string(std::getenv("WATERSPOUT_SAMPLES_DIR")) + "/echo_server");
-  return arguments;
-}
-
 // The program, once it listens, and where.
 class EchoServer {
  public:
   explicit EchoServer(Strings arguments, Program::Options options = {})
-      : program_(command(std::move(arguments)), options) {
+      : program_(sample_command("echo_server", std::move(arguments)), options) {
     std::string said = program_.wait_for_out("\n");
     said = said.substr(0, said.find('\n'));
     said = said.substr(said.find("listening on ") + 13);
@@ -248,7 +242,7 @@ TEST_CASE("echo_server serves the sockets that systemd passes") {
   REQUIRE(listen(listener.get(), 10) == 0);
   // The shell becomes the server, so LISTEN_PID is right.
   Program program({"/bin/sh", "-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\"",
-                   command({}).front()},
+                   sample_command("echo_server", {}).front()},
                   {.pass_fd = listener.get()});
   program.wait_for_out(Address::local_of(listener.get()).to_string());
   CHECK(ask(connect_to(Address::local_of(listener.get())), "hello\n") ==
@@ -275,13 +269,15 @@ TEST_CASE("echo_server tells what is wrong with its command line") {
       {{"--unix", "/no/such/dir/s"}, 1, "/no/such/dir/s: No such file"},
   };
   for (const Bad& bad : table) {
-    const ProgramResult result = run_program(command(bad.arguments));
+    const ProgramResult result =
+        run_program(sample_command("echo_server", bad.arguments));
     CAPTURE(result.err);
     CHECK(result.exit_code == bad.exit_code);
     CHECK(result.err.starts_with("echo_server: "));
     CHECK(result.err.find(bad.says) != std::string::npos);
   }
-  const ProgramResult help = run_program(command({"--help"}));
+  const ProgramResult help =
+      run_program(sample_command("echo_server", {"--help"}));
   CHECK(help.exit_code == 0);
   CHECK(help.out.find("--reuse-port") != std::string::npos);
 }

@@ -6,11 +6,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include <sys/socket.h>
@@ -20,6 +18,7 @@
 #include "waterspout/address.h"
 
 #include "support/program.h"
+#include "support/sample_program.h"
 #include "support/sanitizers.h"
 #include "support/sockets.h"
 #include "support/stream_helpers.h"
@@ -34,6 +33,7 @@ using waterspout::test::Program;
 using waterspout::test::ProgramResult;
 using waterspout::test::RefusingPort;
 using waterspout::test::run_program;
+using waterspout::test::sample_command;
 using waterspout::test::scaled;
 using waterspout::test::UniquePeerFd;
 
@@ -42,21 +42,16 @@ namespace {
 using namespace std::chrono_literals;
 using Strings = std::vector<std::string>;
 
-Strings command(Strings arguments) {
-  arguments.insert(
-      arguments.begin(),
-      std::string(std::getenv("WATERSPOUT_SAMPLES_DIR")) + "/tcp_proxy");
-  return arguments;
-}
-
 // The program in front of a listener of the test's.
 class Proxy {
  public:
   explicit Proxy(Program::Options options = {})
       : upstream_(listen_on_loopback(upstream_port_)),
-        program_(command({"--listen", "127.0.0.1:0", "--to",
-                          "127.0.0.1:" + std::to_string(upstream_port_)}),
-                 options) {
+        program_(
+            sample_command("tcp_proxy",
+                           {"--listen", "127.0.0.1:0", "--to",
+                            "127.0.0.1:" + std::to_string(upstream_port_)}),
+            options) {
     std::string said = program_.wait_for_out("\n");
     said = said.substr(0, said.find('\n'));
     address_ = Address::parse(said.substr(said.find("on ") + 3));
@@ -211,7 +206,8 @@ TEST_CASE("tcp_proxy serves many clients, and tells of those that it cannot") {
 
   const RefusingPort nobody;
   const std::string to = nobody.address().to_string();
-  Program program(command({"--listen", "127.0.0.1:0", "--to", to}));
+  Program program(
+      sample_command("tcp_proxy", {"--listen", "127.0.0.1:0", "--to", to}));
   const std::string said = program.wait_for_out("\n");
   const UniquePeerFd client = connect_to(Address::parse(said.substr(
       said.find("on ") + 3, said.find('\n') - said.find("on ") - 3)));
@@ -241,13 +237,14 @@ TEST_CASE("tcp_proxy tells what is wrong with its command line") {
        "/no/such/file"},
   };
   for (const Bad& bad : table) {
-    const ProgramResult result = run_program(command(bad.arguments));
+    const ProgramResult result =
+        run_program(sample_command("tcp_proxy", bad.arguments));
     CAPTURE(result.err);
     CHECK(result.exit_code == bad.exit_code);
     CHECK(result.err.find(bad.says) != std::string::npos);
   }
-  CHECK(run_program(command({"--help"})).out.find("--to-tls") !=
-        std::string::npos);
+  CHECK(run_program(sample_command("tcp_proxy", {"--help"}))
+            .out.find("--to-tls") != std::string::npos);
 }
 
 TEST_SUITE_END();

@@ -2,24 +2,18 @@
 
 #pragma once
 
-#include <cstdlib>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "support/program.h"
+#include "support/sample_program.h"
 
 namespace waterspout::test {
 
 inline std::vector<std::string> http_fetch_command(
     std::vector<std::string> arguments) {
-  const char* folder = std::getenv("WATERSPOUT_SAMPLES_DIR");
-  if (folder == nullptr) {
-    throw std::runtime_error("WATERSPOUT_SAMPLES_DIR is not set");
-  }
-  arguments.insert(arguments.begin(), std::string(folder) + "/http_fetch");
-  return arguments;
+  return sample_command("http_fetch", std::move(arguments));
 }
 
 inline ProgramResult http_fetch(std::vector<std::string> arguments,

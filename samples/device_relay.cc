@@ -17,7 +17,8 @@
 #include "serve/serve.h"
 
 int main(int argc, char** argv) try {
-  const device_relay::Options options = device_relay::parse_options(argc, argv);
+  const device_relay::Options options =
+      device_relay::parse_options({argv + 1, argv + argc});
   if (options.help) {
     std::fputs(device_relay::usage(), stdout);
     return 0;

@@ -56,7 +56,7 @@ class ReverseServer final : public waterspout::Daemon {
 
 int main(int argc, char** argv) try {
   const reverse_server::Options options =
-      reverse_server::parse_options(argc, argv);
+      reverse_server::parse_options({argv + 1, argv + argc});
   if (options.help) {
     std::fputs(reverse_server::usage(), stdout);
     return 0;

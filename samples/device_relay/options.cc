@@ -1,17 +1,8 @@
 #include "device_relay/options.h"
 
-#include <charconv>
 #include <cstdint>
-#include <iterator>
-#include <string>
-#include <string_view>
-#include <system_error>
-
-#include <getopt.h>
 
 namespace device_relay {
-
-using serve::UsageError;
 
 namespace {
 
@@ -31,65 +22,30 @@ Exit status: 0 all is well, 1 it failed, 2 the command line is wrong.
 
 constexpr std::size_t kHighestMaxUnsent = std::size_t{1} << 30;
 
-constexpr option kLongOptions[] = {
-    {"port", required_argument, nullptr, 'p'},
-    {"address", required_argument, nullptr, 'a'},
-    {"max-unsent", required_argument, nullptr, 'm'},
-    {"help", no_argument, nullptr, 'h'},
-    {nullptr, 0, nullptr, 0}};
-
-template <class Number>
-Number parse_number(const std::string& name, std::string_view text,
-                    Number lowest, Number highest) {
-  Number number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc() || rest != end || number < lowest ||
-      number > highest) {
-    throw UsageError(name + ": '" + std::string(text) + "' is no number from " +
-                     std::to_string(lowest) + " to " + std::to_string(highest));
-  }
-  return number;
-}
-
 }  // namespace
 
-Options parse_options(int argc, char** argv) {
+Options parse_options(std::vector<std::string> arguments) {
   Options options;
-  bool has_port = false;
-  optind = 0;  // begin anew, also in a second call
-  // The ':' in front leaves the messages to us.
-  int option = 0;
-  while ((option = getopt_long(argc, argv, ":h", std::data(kLongOptions),
-                               nullptr)) != -1) {
-    switch (option) {
-      case 'p':
-        options.listen.port =
-            parse_number<std::uint16_t>("--port", optarg, 0, 65535);
-        has_port = true;
-        break;
-      case 'a':
-        options.listen.address = optarg;
-        break;
-      case 'm':
-        options.max_unsent = parse_number(
-            "--max-unsent", optarg, Relay::kLeastMaxUnsent, kHighestMaxUnsent);
-        break;
-      case 'h':
-        options.help = true;
-        return options;
-      default:
-        throw UsageError(
-            std::string(argv[optind - 1]) +
-            (option == ':' ? ": its argument is missing" : ": no such option"));
-    }
+  if (serve::take_flag(arguments, "--help") ||
+      serve::take_flag(arguments, "-h")) {
+    options.help = true;
+    return options;
   }
-  if (optind != argc) {
-    throw UsageError(std::string(argv[optind]) + ": no such argument");
+  const auto port =
+      serve::take_number<std::uint16_t>(arguments, "--port", 0, 65535);
+  options.listen.address =
+      serve::take_value(arguments, "--address").value_or("");
+  options.max_unsent =
+      serve::take_number(arguments, "--max-unsent", Relay::kLeastMaxUnsent,
+                         kHighestMaxUnsent)
+          .value_or(options.max_unsent);
+  if (!arguments.empty()) {
+    throw serve::UsageError("unknown argument: " + arguments.front());
   }
-  if (!has_port) {
-    throw UsageError("--port is missing");
+  if (!port) {
+    throw serve::UsageError("--port is missing");
   }
+  options.listen.port = *port;
   return options;
 }
 

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
+#include <vector>
 
 #include "device_relay/relay.h"
 #include "serve/serve.h"
@@ -16,8 +18,9 @@ struct Options {
   std::size_t max_unsent = Relay::kMaxUnsent;  ///< --max-unsent, bytes
 };
 
+/// `arguments` are main's, without the program's name.
 /// Errors: throws serve::UsageError, which says what is wrong.
-[[nodiscard]] Options parse_options(int argc, char** argv);
+[[nodiscard]] Options parse_options(std::vector<std::string> arguments);
 
 /// The text of --help.
 [[nodiscard]] const char* usage() noexcept;

@@ -1,18 +1,11 @@
 #include "reverse_server/options.h"
 
-#include <charconv>
 #include <cstdint>
-#include <iterator>
 #include <string_view>
-#include <system_error>
-
-#include <getopt.h>
 
 #include "reverse_server/framed_server.h"
 
 namespace reverse_server {
-
-using serve::UsageError;
 
 namespace {
 
@@ -39,62 +32,14 @@ Exit status: 0 all is well, 1 it failed, 2 the command line is wrong.
 
 constexpr std::uint16_t kDefaultPort = 9090;
 
-constexpr option kLongOptions[] = {{"address", required_argument, nullptr, 'a'},
-                                   {"port", required_argument, nullptr, 'p'},
-                                   {"digits", required_argument, nullptr, 'd'},
-                                   {"pidfile", required_argument, nullptr, 'f'},
-                                   {"logfile", required_argument, nullptr, 'l'},
-                                   {"help", no_argument, nullptr, 'h'},
-                                   {nullptr, 0, nullptr, 0}};
-
-template <class Number>
-Number parse_number(const std::string& name, std::string_view text,
-                    Number lowest, Number highest) {
-  Number number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc() || rest != end || number < lowest ||
-      number > highest) {
-    throw UsageError(name + ": '" + std::string(text) + "' is no number from " +
-                     std::to_string(lowest) + " to " + std::to_string(highest));
+std::string take_file_name(std::vector<std::string>& arguments,
+                           const std::string& option,
+                           const std::string& otherwise) {
+  std::string name = serve::take_value(arguments, option).value_or(otherwise);
+  if (name.empty()) {
+    throw serve::UsageError(option + ": an empty file name");
   }
-  return number;
-}
-
-std::string parse_file_name(const std::string& name, std::string_view text) {
-  if (text.empty()) {
-    throw UsageError(name + ": an empty file name");
-  }
-  return std::string(text);
-}
-
-void apply_option(int option, char** argv, Options& options) {
-  switch (option) {
-    case 'a':
-      options.listen.address = optarg;
-      return;
-    case 'p':
-      options.listen.port =
-          parse_number<std::uint16_t>("--port", optarg, 0, 65535);
-      return;
-    case 'd':
-      options.digits =
-          parse_number("--digits", optarg, 1, FramedServer::kMaxDigits);
-      return;
-    case 'f':
-      options.pid_file = parse_file_name("--pidfile", optarg);
-      return;
-    case 'l':
-      options.log_file = parse_file_name("--logfile", optarg);
-      return;
-    case 'h':
-      options.help = true;
-      return;
-    default:
-      throw UsageError(
-          std::string(argv[optind - 1]) +
-          (option == ':' ? ": its argument is missing" : ": no such option"));
-  }
+  return name;
 }
 
 bool is_command(std::string_view word) {
@@ -104,23 +49,30 @@ bool is_command(std::string_view word) {
 
 }  // namespace
 
-Options parse_options(int argc, char** argv) {
+Options parse_options(std::vector<std::string> arguments) {
   Options options;
-  options.listen.port = kDefaultPort;
-  optind = 0;  // begin anew, also in a second call
-  // The ':' in front leaves the messages to us.
-  int option = 0;
-  while ((option = getopt_long(argc, argv, ":h", std::data(kLongOptions),
-                               nullptr)) != -1) {
-    apply_option(option, argv, options);
-  }
-  if (options.help) {
+  if (serve::take_flag(arguments, "--help") ||
+      serve::take_flag(arguments, "-h")) {
+    options.help = true;
     return options;
   }
-  if (optind + 1 != argc || !is_command(argv[optind])) {
-    throw UsageError("it takes one of run, start, stop and restart");
+  options.listen.address =
+      serve::take_value(arguments, "--address").value_or("");
+  options.listen.port =
+      serve::take_number<std::uint16_t>(arguments, "--port", 0, 65535)
+          .value_or(kDefaultPort);
+  options.digits =
+      serve::take_number(arguments, "--digits", 1, FramedServer::kMaxDigits)
+          .value_or(options.digits);
+  options.pid_file = take_file_name(arguments, "--pidfile", options.pid_file);
+  options.log_file = take_file_name(arguments, "--logfile", options.log_file);
+  if (arguments.empty() || !is_command(arguments.front())) {
+    throw serve::UsageError("it takes one of run, start, stop and restart");
   }
-  options.command = argv[optind];
+  if (arguments.size() > 1) {
+    throw serve::UsageError("unknown argument: " + arguments[1]);
+  }
+  options.command = arguments.front();
   return options;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "serve/serve.h"
 
@@ -18,8 +19,9 @@ struct Options {
   std::string log_file = "/dev/null";           ///< --logfile
 };
 
+/// `arguments` are main's, without the program's name.
 /// Errors: throws serve::UsageError, which says what is wrong.
-[[nodiscard]] Options parse_options(int argc, char** argv);
+[[nodiscard]] Options parse_options(std::vector<std::string> arguments);
 
 /// The text of --help.
 [[nodiscard]] const char* usage() noexcept;

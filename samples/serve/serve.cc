@@ -1,6 +1,5 @@
 #include "serve/serve.h"
 
-#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -22,19 +21,6 @@ using waterspout::Socket;
 using waterspout::TCPServer;
 
 constexpr waterspout::Duration kTimeToFinish = std::chrono::milliseconds(500);
-
-template <class Number>
-Number parse_number(const std::string& name, const std::string& text,
-                    Number highest) {
-  Number number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc() || rest != end || number < 0 || number > highest) {
-    throw UsageError(name + ": \"" + text + "\" is no number from 0 to " +
-                     std::to_string(highest));
-  }
-  return number;
-}
 
 /// What a Unix domain socket leaves behind goes when its server ends, but not
 /// when a process that the server has forked does.
@@ -137,22 +123,17 @@ bool take_flag(std::vector<std::string>& arguments, const std::string& name) {
 Options take_options(std::vector<std::string>& arguments,
                      std::uint16_t default_port) {
   Options options;
-  options.port = default_port;
   const auto address = take_value(arguments, "--address");
-  const auto port = take_value(arguments, "--port");
+  const auto port = take_number<std::uint16_t>(arguments, "--port", 0, 65535);
   const auto path = take_value(arguments, "--unix");
-  const auto processes = take_value(arguments, "--processes");
+  options.processes =
+      take_number(arguments, "--processes", 0, 1000).value_or(1);
   options.reuse_port = take_flag(arguments, "--reuse-port");
   options.tls_cert = take_value(arguments, "--tls-cert").value_or("");
   options.tls_key = take_value(arguments, "--tls-key").value_or("");
   options.address = address.value_or("");
+  options.port = port.value_or(default_port);
   options.unix_path = path.value_or("");
-  if (port) {
-    options.port = parse_number<std::uint16_t>("--port", *port, 65535);
-  }
-  if (processes) {
-    options.processes = parse_number("--processes", *processes, 1000);
-  }
   if (path && path->empty()) {
     throw UsageError("--unix: needs a path");
   }

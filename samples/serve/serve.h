@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <charconv>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "waterspout/ioloop.h"
@@ -45,6 +47,27 @@ struct Options {
     std::vector<std::string>& arguments, const std::string& name);
 [[nodiscard]] bool take_flag(std::vector<std::string>& arguments,
                              const std::string& name);
+
+/// Takes one option whose value is a number. Errors: throws UsageError for any
+/// value that is none from `lowest` to `highest`.
+template <class Number>
+[[nodiscard]] std::optional<Number> take_number(
+    std::vector<std::string>& arguments, const std::string& name, Number lowest,
+    Number highest) {
+  const std::optional<std::string> text = take_value(arguments, name);
+  if (!text) {
+    return std::nullopt;
+  }
+  Number number = 0;
+  const char* const end = text->data() + text->size();
+  const auto [rest, error] = std::from_chars(text->data(), end, number);
+  if (error != std::errc() || rest != end || number < lowest ||
+      number > highest) {
+    throw UsageError(name + ": \"" + *text + "\" is no number from " +
+                     std::to_string(lowest) + " to " + std::to_string(highest));
+  }
+  return number;
+}
 
 /// The lines of --help that explain the options above.
 [[nodiscard]] const char* options_help() noexcept;

@@ -66,11 +66,16 @@ Options parse_options(std::vector<std::string> arguments) {
           .value_or(options.digits);
   options.pid_file = take_file_name(arguments, "--pidfile", options.pid_file);
   options.log_file = take_file_name(arguments, "--logfile", options.log_file);
-  if (arguments.empty() || !is_command(arguments.front())) {
+  if (arguments.empty()) {
     throw serve::UsageError("it takes one of run, start, stop and restart");
   }
+  for (const std::string& argument : arguments) {
+    if (!is_command(argument)) {
+      throw serve::UsageError("unknown argument: " + argument);
+    }
+  }
   if (arguments.size() > 1) {
-    throw serve::UsageError("unknown argument: " + arguments[1]);
+    throw serve::UsageError("more than one command: " + arguments[1]);
   }
   options.command = arguments.front();
   return options;

@@ -1,28 +1,39 @@
 #include "loop/remote_callbacks.h"
 
+#include <bit>
+#include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
 namespace waterspout {
 
 bool RemoteCallbacks::add(Callback<void()>&& callback) {
-  Cell* cell = nullptr;
+  std::optional<Cell> cell;
   bool must_wake = false;
   {
     const std::lock_guard lock(mutex_);
     if (closed_) {
       return false;
     }
-    cell = &reserve();
+    cell.emplace(reserve());
     must_wake = std::exchange(resting_, false);
   }
-  cell->callback = std::move(callback);
-  const State before =
-      cell->state.exchange(State::filled, std::memory_order_acq_rel);
-  return must_wake || before == State::awaited;
+  cell->block.cells[cell->index] = std::move(callback);
+  const std::uint64_t before = cell->block.filled.fetch_or(
+      std::uint64_t{1} << cell->index, std::memory_order_acq_rel);
+  return must_wake || (before & kAwaited) != 0;
 }
 
-RemoteCallbacks::Cell& RemoteCallbacks::reserve() {
+// The loop's processor has the cell that is filled soon: ask for it in time.
+void RemoteCallbacks::prefetch_behind(const Cell& cell) noexcept {
+  constexpr std::size_t kAhead = 4;
+  if (cell.index + kAhead < kBlockSize) {
+    __builtin_prefetch(&cell.block.cells[cell.index + kAhead], 1);
+  }
+}
+
+RemoteCallbacks::Cell RemoteCallbacks::reserve() {
   if (reserved_in_last_ == kBlockSize) {
     if (spare_.empty()) {
       spare_.emplace_back();
@@ -32,11 +43,16 @@ RemoteCallbacks::Cell& RemoteCallbacks::reserve() {
   }
   reserved_.store(reserved_.load(std::memory_order_relaxed) + 1,
                   std::memory_order_relaxed);
-  return blocks_.back()[reserved_in_last_++];
+  const Cell cell{blocks_.back(), reserved_in_last_++};
+  prefetch_behind(cell);
+  return cell;
 }
 
 void RemoteCallbacks::begin_batch() noexcept {
   batch_end_ = reserved_.load(std::memory_order_relaxed);
+  if (std::exchange(awaits_, false)) {
+    block_->filled.fetch_and(~kAwaited, std::memory_order_relaxed);
+  }
   if (std::exchange(has_rested_, false)) {
     const std::lock_guard lock(mutex_);
     resting_ = false;
@@ -44,32 +60,30 @@ void RemoteCallbacks::begin_batch() noexcept {
 }
 
 Callback<void()>* RemoteCallbacks::next_in_batch() noexcept {
-  if (taken_ == batch_end_) {
+  if (taken_ == batch_end_ || (next_cell_ == filled_end_ && !find_filled())) {
     return nullptr;
   }
-  Cell& cell = next_cell();
-  if (cell.state.load(std::memory_order_acquire) != State::filled) {
-    return nullptr;
-  }
-  cell.state.store(State::empty, std::memory_order_relaxed);
-  ++next_cell_;
   ++taken_;
-  return &cell.callback;
+  return &block_->cells[next_cell_++];
 }
 
-// Whoever is still filling the next cell wakes the loop then.
+// Whoever is still filling the next cell wakes the loop then; whoever fills a
+// later one before that does so in vain.
 bool RemoteCallbacks::rest() noexcept {
-  {
+  if (empty()) {
     const std::lock_guard lock(mutex_);
     if (empty()) {
       resting_ = has_rested_ = true;
       return true;
     }
   }
-  State state = State::empty;
-  return next_cell().state.compare_exchange_strong(state, State::awaited,
-                                                   std::memory_order_acq_rel) ||
-         state == State::awaited;
+  if (next_cell_ != filled_end_ || find_filled()) {
+    return false;
+  }
+  awaits_ = true;
+  const std::uint64_t before =
+      block_->filled.fetch_or(kAwaited, std::memory_order_acq_rel);
+  return ((before >> next_cell_) & 1) == 0;
 }
 
 void RemoteCallbacks::close() noexcept {
@@ -87,18 +101,22 @@ void RemoteCallbacks::close() noexcept {
   }
 }
 
-// Requires: it has been reserved.
-RemoteCallbacks::Cell& RemoteCallbacks::next_cell() noexcept {
+// False if the next cell is not filled yet. Requires: it has been reserved.
+bool RemoteCallbacks::find_filled() noexcept {
   if (next_cell_ == kBlockSize) {
     next_block();
   }
-  return (*block_)[next_cell_];
+  const std::uint64_t filled =
+      block_->filled.load(std::memory_order_acquire) & ~kAwaited;
+  filled_end_ = static_cast<std::size_t>(std::countr_one(filled));
+  return next_cell_ < filled_end_;
 }
 
 void RemoteCallbacks::next_block() noexcept {
   std::list<Block> dying;  // outlives the lock
   const std::lock_guard lock(mutex_);
   if (block_ != nullptr) {
+    block_->filled.store(0, std::memory_order_relaxed);
     std::list<Block>& target = spare_.size() < kKeptBlocks ? spare_ : dying;
     target.splice(target.begin(), blocks_, blocks_.begin());
   }

@@ -6,10 +6,12 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <list>
-#include <mutex>
 
 #include "waterspout/callback.h"
+
+#include "base/brief_mutex.h"
 
 namespace waterspout {
 
@@ -45,34 +47,40 @@ class RemoteCallbacks {
   void close() noexcept;
 
  private:
-  static constexpr std::size_t kBlockSize = 64;
+  static constexpr std::size_t kBlockSize = 63;
   static constexpr std::size_t kKeptBlocks = 16;
 
-  enum class State : unsigned char {
-    empty,
-    awaited,  // empty, and the loop rests until it is filled
-    filled,
+  // Each cell is a cache line, and what tells which are filled is beside them:
+  // it travels between the threads once for many cells.
+  struct alignas(64) Block {
+    std::array<Callback<void()>, kBlockSize> cells;
+    std::atomic<std::uint64_t> filled = 0;  // a bit for each cell, and kAwaited
   };
+  // The loop rests until the next cell is filled.
+  static constexpr std::uint64_t kAwaited = std::uint64_t{1} << kBlockSize;
 
+  /// A cell that has been reserved.
   struct Cell {
-    Callback<void()> callback;
-    std::atomic<State> state = State::empty;
+    Block& block;
+    std::size_t index;
   };
 
-  using Block = std::array<Cell, kBlockSize>;
-
-  Cell& reserve();
-  [[nodiscard]] Cell& next_cell() noexcept;
+  Cell reserve();
+  static void prefetch_behind(const Cell& cell) noexcept;
+  bool find_filled() noexcept;
   void next_block() noexcept;
 
   // The loop's.
   std::size_t taken_ = 0;
   std::size_t batch_end_ = 0;
-  bool has_rested_ = true;              // since the batch before
-  Block* block_ = nullptr;              // the front one of blocks_
-  std::size_t next_cell_ = kBlockSize;  // in block_
+  bool has_rested_ = true;               // since the batch before
+  bool awaits_ = false;                  // kAwaited is set in block_
+  Block* block_ = nullptr;               // the front one of blocks_
+  std::size_t next_cell_ = kBlockSize;   // in block_
+  std::size_t filled_end_ = kBlockSize;  // of what is known to be filled there
 
-  std::mutex mutex_;
+  // Apart from what is the loop's, which it changes with every callback.
+  alignas(64) BriefMutex mutex_;
   std::list<Block> blocks_;                    // under mutex_
   std::list<Block> spare_;                     // under mutex_
   std::size_t reserved_in_last_ = kBlockSize;  // under mutex_

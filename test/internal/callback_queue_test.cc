@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -42,6 +43,23 @@ struct Numbered {
     }
     return std::exchange(called, {});
   }
+};
+
+// Does what `when_moved` says, once, when it is moved; small enough for a
+// callback to hold it.
+struct SlowToMove {
+  SlowToMove(std::function<void()>& when_moved_once, Numbers& numbers)
+      : when_moved(when_moved_once), called(numbers) {}
+  SlowToMove(SlowToMove&& other) noexcept
+      : when_moved(other.when_moved), called(other.called) {
+    if (when_moved) {
+      std::exchange(when_moved, nullptr)();
+    }
+  }
+  void operator()() const { called.push_back(0); }
+
+  std::function<void()>& when_moved;
+  Numbers& called;
 };
 
 }  // namespace
@@ -112,6 +130,28 @@ TEST_CASE(
   CHECK(test.run_batch() == Numbers{4});
   CHECK(test.queue.rest());
   CHECK(test.add_from_any_thread(5));
+}
+
+TEST_CASE(
+    "CallbackQueue ends a batch before what is still being added, and has the "
+    "loop woken once that is there") {
+  Numbered test;
+  std::function<void()> while_added;
+  Callback<void()> slow(SlowToMove(while_added, test.called));
+  CHECK(test.run_batch().empty());
+  CHECK(test.queue.rest());
+  CHECK(test.add_from_any_thread(1));
+  while_added = [&] {
+    CHECK(test.run_batch() == Numbers{1});
+    CHECK(test.queue.rest());
+    CHECK(test.add_from_any_thread(2));  // in vain: it comes behind
+    CHECK(test.run_batch().empty());
+    CHECK(test.queue.rest());
+  };
+  CHECK(test.queue.add_from_any_thread(std::move(slow)));
+  CHECK_FALSE(test.queue.rest());
+  CHECK(test.run_batch() == Numbers{0, 2});
+  CHECK(test.queue.rest());
 }
 
 TEST_CASE("CallbackQueue destroys a callback before it gives the next") {

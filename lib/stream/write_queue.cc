@@ -40,6 +40,18 @@ BaseIOStream::WriteCallback& WriteQueue::gather_copy_to_tell(
   return link_completion(pools.completions);
 }
 
+// As send_plain(), for what is gathered or a large write, by itself.
+inline Transfer WriteQueue::send_alone(Transport& transport, StreamPools& pools,
+                                       std::string_view data) {
+  gathered_ = {};
+  const Transfer sent = transport.write(data);
+  sent_ += sent.bytes;
+  if (sent.bytes != data.size()) {
+    return kept_back(sent, data.substr(sent.bytes), pools);
+  }
+  return all_sent();
+}
+
 Transfer WriteQueue::send(Transport& transport, StreamPools& pools,
                           std::string_view data) {
   written_ += data.size();
@@ -51,18 +63,6 @@ Transfer WriteQueue::send(Transport& transport, StreamPools& pools,
     return send_alone(transport, pools, gathered_.empty() ? data : gathered_);
   }
   return send_plain(transport, pools, data);
-}
-
-// As send_plain(), for what is gathered or a large write, by itself.
-Transfer WriteQueue::send_alone(Transport& transport, StreamPools& pools,
-                                std::string_view data) {
-  gathered_ = {};
-  const Transfer sent = transport.write(data);
-  sent_ += sent.bytes;
-  if (sent.bytes != data.size()) {
-    return kept_back(sent, data.substr(sent.bytes), pools);
-  }
-  return all_sent();
 }
 
 Transfer WriteQueue::send_plain(Transport& transport, StreamPools& pools,

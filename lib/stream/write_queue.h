@@ -198,8 +198,9 @@ class WriteQueue {
     return added->callback;
   }
   Transfer all_sent() noexcept;
-  Transfer send_alone(Transport& transport, StreamPools& pools,
-                      std::string_view data);
+  [[gnu::always_inline]] Transfer send_alone(Transport& transport,
+                                             StreamPools& pools,
+                                             std::string_view data);
   void gather_copy(std::string_view data, Scratch& scratch);
   BaseIOStream::WriteCallback& gather_copy_to_tell(std::string_view data,
                                                    StreamPools& pools);

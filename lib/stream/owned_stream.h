@@ -17,7 +17,7 @@ class OwnedStream final : public Stream, private detail::StreamCore {
  public:
   OwnedStream(detail::LoopCore& loop, std::unique_ptr<Transport> transport,
               StreamCore::Start start, const BaseIOStream::Options& options)
-      : Stream(inside()),
+      : Stream(static_cast<StreamCore&>(*this)),
         StreamCore(loop, std::move(transport), start, options) {}
 
   [[nodiscard]] detail::StreamCore& inside() noexcept { return *this; }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Compiles the C++ of the pages, and follows their relative links.
+"""Compiles the C++ of the pages, follows their relative links, and looks for
+public headers and samples that no page names.
 
 check_docs.py ROOT [-- COMPILER...]   (default compiler: $CXX, else g++)
 
@@ -96,6 +97,18 @@ def broken_links(root, page):
                     yield f'{where}: link to {match[1]}: no such heading'
 
 
+def unnamed(root):
+    """Public headers that README.md does not name, samples that theirs does
+    not."""
+    for page, files in (
+            (root / 'README.md', (root / 'include/waterspout').glob('*.h')),
+            (root / 'samples/README.md', (root / 'samples').glob('*.cc'))):
+        text = page.read_text('utf-8')
+        for file in sorted(files):
+            if f'`{file.name}`' not in text and f'({file.name})' not in text:
+                yield f'{page.relative_to(root)}: does not name {file.name}'
+
+
 def as_source(root, name, line, block):
     """What the compiler gets for a block, with the page's line numbers."""
     if not block.startswith('// fragment'):
@@ -143,6 +156,7 @@ def main(arguments):
 
     found = [complaint for page in pages(root)
              for complaint in broken_links(root, page)]
+    found += unnamed(root)
     jobs = [(str(page.relative_to(root)), line, block)
             for page in pages(root) for line, block in split(page)[1]]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

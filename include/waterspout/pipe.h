@@ -33,7 +33,8 @@ struct PipeResult {
 /// close_after_writing(). Then calls `callback`, never inside this call.
 ///
 /// No more than 64 KiB are on their way, so a slow reader slows the other side.
-/// Bytes that `from` had received before it failed or was closed still arrive.
+/// Bytes that `from` had received before it failed or was closed still arrive,
+/// unless memory runs out (ENOMEM).
 /// At an error both streams are left as they are, `from` perhaps with a read
 /// whose data is dropped: closing them is the caller's.
 ///

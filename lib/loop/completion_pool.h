@@ -60,10 +60,15 @@ class CompletionPool {
   /// A completion whose callback is empty, for `position`.
   /// Errors: throws std::bad_alloc.
   [[nodiscard]] Completion* take(std::uint64_t position) {
+    make_room();
+    return take_kept(position);
+  }
+
+  /// Makes sure that keeps_any(). Errors: throws std::bad_alloc.
+  void make_room() {
     if (free_ == nullptr) [[unlikely]] {
       add_node();
     }
-    return take_kept(position);
   }
 
   [[nodiscard]] bool keeps_any() const noexcept { return free_ != nullptr; }

@@ -1,5 +1,6 @@
 #include "loop/loop_core.h"
 
+#include <new>
 #include <stdexcept>
 #include <utility>
 
@@ -151,7 +152,8 @@ void LoopCore::release_everything(bool close_fds) noexcept {
     client->loop_closed();
   }
   callbacks_.close();
-  { const std::vector<Callback<void()>> dying = timeouts_.clear(); }
+  while (timeouts_.take_any()) {
+  }
   handlers_.close(close_fds);
   signals_.close();
   waker_->stop();
@@ -383,12 +385,22 @@ LoopCore::SlowCallbackWatch::~SlowCallbackWatch() {
   }
   const Duration took = core_.time() - *began_;
   if (took >= core_.slow_threshold_) {
-    const auto milliseconds =
-        std::chrono::duration_cast<std::chrono::milliseconds>(took).count();
+    tell(took);
+  }
+}
+
+void LoopCore::SlowCallbackWatch::tell(Duration took) const noexcept {
+  const auto milliseconds =
+      std::chrono::duration_cast<std::chrono::milliseconds>(took).count();
+  try {
     core_.logger_.log(LogLevel::warning, LogCategory::application,
                       std::string(operation_) + ": callback of " +
                           origin_.to_string() + ": took " +
                           std::to_string(milliseconds) + " ms");
+  } catch (const std::bad_alloc&) {
+    core_.logger_.log(
+        LogLevel::warning, LogCategory::application,
+        "a callback was slow, which cannot be told: out of memory");
   }
 }
 

@@ -184,6 +184,8 @@ class LoopCore {
     SlowCallbackWatch& operator=(const SlowCallbackWatch&) = delete;
 
    private:
+    void tell(Duration took) const noexcept;
+
     LoopCore& core_;
     const char* const operation_;
     const Origin origin_;

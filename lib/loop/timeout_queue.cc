@@ -1,6 +1,7 @@
 #include "loop/timeout_queue.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace waterspout::detail {
@@ -48,7 +49,7 @@ bool TimeoutQueue::move(TimeoutHandle timeout, TimePoint deadline) {
   return true;
 }
 
-std::optional<TimePoint> TimeoutQueue::next_deadline() {
+std::optional<TimePoint> TimeoutQueue::next_deadline() noexcept {
   while (!heap_.empty() && refresh(0)) {
     sift_down(0);
   }
@@ -60,9 +61,16 @@ std::optional<TimePoint> TimeoutQueue::next_deadline() {
 
 // From the last to the first: what fills a gap sinks from there, and not from
 // the top, and the keys above the gap are still to come.
-void TimeoutQueue::collect_due(TimePoint now) {
+void TimeoutQueue::collect_due(TimePoint now) noexcept {
   const auto collected = static_cast<std::ptrdiff_t>(due_.size());
-  find_ripe(now);
+  try {
+    find_ripe(now);
+    due_.reserve(due_.size() + ripe_.size());
+  } catch (const std::bad_alloc&) {
+    ripe_.clear();
+    collect_earliest(now);
+    return;
+  }
   for (; !ripe_.empty(); ripe_.pop_back()) {
     take_ripe(ripe_.back(), now);
   }
@@ -70,6 +78,18 @@ void TimeoutQueue::collect_due(TimePoint now) {
     ripe_ = std::vector<std::uint32_t>();
   }
   std::sort(due_.begin() + collected, due_.end());
+}
+
+// As many as there is room for.
+void TimeoutQueue::collect_earliest(TimePoint now) noexcept {
+  while (due_.size() < due_.capacity()) {
+    const std::optional<TimePoint> deadline = next_deadline();
+    if (!deadline || *deadline > now) {
+      return;
+    }
+    due_.push_back(heap_.front());
+    erase(0);
+  }
 }
 
 // In rising order. The keys that are ripe hang together, since none is later
@@ -89,7 +109,7 @@ void TimeoutQueue::find_ripe(TimePoint now) {
   }
 }
 
-void TimeoutQueue::take_ripe(std::uint32_t heap_index, TimePoint now) {
+void TimeoutQueue::take_ripe(std::uint32_t heap_index, TimePoint now) noexcept {
   if (!refresh(heap_index) || heap_[heap_index].deadline <= now) {
     due_.push_back(heap_[heap_index]);
     places_[heap_[heap_index].slot].heap_index = kNone;
@@ -101,7 +121,7 @@ void TimeoutQueue::take_ripe(std::uint32_t heap_index, TimePoint now) {
   }
 }
 
-Callback<void()> TimeoutQueue::take_due() {
+Callback<void()> TimeoutQueue::take_due() noexcept {
   while (next_due_ < due_.size()) {
     fetch_ahead();
     const Key key = due_[next_due_++];
@@ -111,12 +131,25 @@ Callback<void()> TimeoutQueue::take_due() {
       return free_slot(key.slot);
     }
   }
-  if (due_.capacity() > kKeptSlots) {
-    due_ = std::vector<Key>();
-  }
   due_.clear();
   next_due_ = 0;
+  make_small(due_);
   return {};
+}
+
+// Frees the memory of a table that has become large and is empty.
+template <class T>
+void TimeoutQueue::make_small(std::vector<T>& table) noexcept {
+  if (table.capacity() <= kKeptSlots) {
+    return;
+  }
+  try {
+    std::vector<T> small;
+    small.reserve(kBlockSize);
+    table = std::move(small);
+  } catch (const std::bad_alloc&) {
+    return;  // the next time, then
+  }
 }
 
 // Slots come up in no order that the processor could guess.
@@ -131,19 +164,22 @@ void TimeoutQueue::fetch_ahead() noexcept {
   }
 }
 
-std::vector<Callback<void()>> TimeoutQueue::clear() {
-  std::vector<Callback<void()>> callbacks;
-  callbacks.reserve(pending_);
-  for (std::uint32_t index = 0; index < places_.size(); ++index) {
+Callback<void()> TimeoutQueue::take_any() noexcept {
+  due_.clear();
+  next_due_ = 0;
+  while (!heap_.empty()) {
+    places_[heap_.back().slot].heap_index = kNone;
+    heap_.pop_back();
+  }
+  while (!places_.empty()) {
+    const auto index = static_cast<std::uint32_t>(places_.size() - 1);
+    places_.pop_back();
     if (slot_at(index).id != 0) {
-      callbacks.push_back(std::move(slot_at(index).callback));
+      return free_slot(index);
     }
   }
   free_tables();
-  due_ = std::vector<Key>();
-  next_due_ = 0;
-  pending_ = 0;
-  return callbacks;
+  return {};
 }
 
 TimeoutQueue::Slot* TimeoutQueue::find(TimeoutHandle timeout) noexcept {
@@ -169,6 +205,7 @@ void TimeoutQueue::add_block() {
   if (heap_.capacity() < slots) {
     heap_.reserve(std::max(slots, 2 * heap_.capacity()));
   }
+  due_.reserve(kBlockSize);
   blocks_.push_back(std::make_unique<Slot[]>(kBlockSize));
 }
 

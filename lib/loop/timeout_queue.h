@@ -32,20 +32,22 @@ class TimeoutQueue {
   bool move(TimeoutHandle timeout, TimePoint deadline);
 
   /// The earliest deadline.
-  [[nodiscard]] std::optional<TimePoint> next_deadline();
+  [[nodiscard]] std::optional<TimePoint> next_deadline() noexcept;
 
-  /// Marks as due what is due at `now`.
-  void collect_due(TimePoint now);
+  /// Marks as due what is due at `now`: all of it, or where there is no memory
+  /// for that the earliest.
+  void collect_due(TimePoint now) noexcept;
 
   /// The next callback that was marked due and neither removed nor moved since;
   /// empty if there is none. Its timeout is pending no more.
-  Callback<void()> take_due();
+  Callback<void()> take_due() noexcept;
 
   /// How many are pending.
   [[nodiscard]] std::size_t size() const noexcept { return pending_; }
 
-  /// Takes every callback out, for the caller to destroy.
-  [[nodiscard]] std::vector<Callback<void()>> clear();
+  /// Some callback, taken out for the caller to destroy; empty once there is
+  /// none. Until then nothing is added or moved.
+  [[nodiscard]] Callback<void()> take_any() noexcept;
 
  private:
   static constexpr std::uint32_t kNone = 0xffffffff;
@@ -85,12 +87,15 @@ class TimeoutQueue {
   [[nodiscard]] Slot* find(TimeoutHandle timeout) noexcept;
   std::uint32_t allocate_slot();
   void add_block();
+  template <class T>
+  static void make_small(std::vector<T>& table) noexcept;
   void free_tables() noexcept;
   Callback<void()> free_slot(std::uint32_t index) noexcept;
   void push(std::uint32_t slot) noexcept;
   void erase(std::uint32_t heap_index) noexcept;
   void find_ripe(TimePoint now);
-  void take_ripe(std::uint32_t heap_index, TimePoint now);
+  void collect_earliest(TimePoint now) noexcept;
+  void take_ripe(std::uint32_t heap_index, TimePoint now) noexcept;
   [[nodiscard]] bool refresh(std::uint32_t heap_index) noexcept;
   void fetch_ahead() noexcept;
   void sift_up(std::uint32_t index) noexcept;
@@ -101,7 +106,7 @@ class TimeoutQueue {
   std::vector<Place> places_;                    // as many as slots in use
   std::vector<Key> heap_;
   std::vector<std::uint32_t> ripe_;  // indices of the heap
-  std::vector<Key> due_;
+  std::vector<Key> due_;             // with room for some while any is pending
   std::size_t next_due_ = 0;
   std::size_t pending_ = 0;
   std::uint64_t last_id_ = 0;

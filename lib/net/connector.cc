@@ -1,6 +1,7 @@
 #include "net/connector.h"
 
 #include <cerrno>
+#include <new>
 #include <utility>
 
 #include <netinet/in.h>
@@ -128,8 +129,19 @@ std::error_code Connector::bind_source(int fd, int family) const {
   return {};
 }
 
+// What the loop calls. All may be gone afterwards.
+template <class Step>
+void Connector::guarded(Step step) noexcept {
+  Owner& owner = owner_;
+  try {
+    step();
+  } catch (const std::bad_alloc&) {
+    owner.out_of_memory();
+  }
+}
+
 void Connector::Attempt::on_writable(IOLoop::Events /*ready*/) noexcept {
-  connector->decided(*this);  // Last: all may be gone.
+  connector->guarded([this] { connector->decided(*this); });
 }
 
 void Connector::decided(Attempt& attempt) {
@@ -148,7 +160,8 @@ void Connector::start_timer() {
   const NullContext outside;
   delay_ = core_.call_at(
       later(core_.time(), ConnectRace::kDelay),
-      Callback<void()>([this] { race_.delay_passed(); }, Origin()));
+      Callback<void()>([this] { guarded([this] { race_.delay_passed(); }); },
+                       Origin()));
 }
 
 void Connector::stop_timer() { core_.remove_timeout(delay_); }

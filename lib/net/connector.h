@@ -39,6 +39,10 @@ class Connector final : private ConnectRace::Track {
     virtual void connected(UniqueFd fd, const Address& peer) = 0;
     virtual void not_connected() = 0;
 
+    /// It cannot go on, or one of the two above has thrown std::bad_alloc. Not
+    /// told inside start(), which throws instead.
+    virtual void out_of_memory() noexcept = 0;
+
    protected:
     ~Owner() = default;
   };
@@ -54,6 +58,7 @@ class Connector final : private ConnectRace::Track {
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;
 
+  /// Errors: throws std::bad_alloc.
   void start() { race_.start(); }
 
   /// The attempts that have failed, in the order in which they did.
@@ -84,6 +89,8 @@ class Connector final : private ConnectRace::Track {
   void lost() override;
   void won(std::size_t index) override;
 
+  template <class Step>
+  void guarded(Step step) noexcept;
   void decided(Attempt& attempt);
   [[nodiscard]] std::error_code try_to_begin(Attempt& attempt);
   [[nodiscard]] std::error_code bind_source(int fd, int family) const;

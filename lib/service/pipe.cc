@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -64,10 +65,14 @@ class Flow : public std::enable_shared_from_this<Flow> {
 
   void read() {
     step_ = Step::reading;
-    from_->read_bytes(kPiece, {.partial = true},
-                      [self = shared_from_this()](std::string_view piece) {
-                        self->write(piece);
-                      });
+    try {
+      from_->read_bytes(kPiece, {.partial = true},
+                        [self = shared_from_this()](std::string_view piece) {
+                          self->write(piece);
+                        });
+    } catch (const std::bad_alloc&) {
+      out_of_memory();
+    }
   }
 
   void write(std::string_view piece) {
@@ -83,6 +88,8 @@ class Flow : public std::enable_shared_from_this<Flow> {
       sink_closed();
     } catch (const StreamBufferFullError& error) {
       end(error.code());
+    } catch (const std::bad_alloc&) {
+      out_of_memory();
     }
   }
 
@@ -105,6 +112,10 @@ class Flow : public std::enable_shared_from_this<Flow> {
       to_->close_after_writing();
     }
     end({});
+  }
+
+  void out_of_memory() {
+    end(std::make_error_code(std::errc::not_enough_memory));
   }
 
   void end(std::error_code error) {

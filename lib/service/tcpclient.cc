@@ -1,5 +1,6 @@
 #include "waterspout/tcpclient.h"
 
+#include <new>
 #include <stdexcept>
 #include <utility>
 
@@ -116,6 +117,8 @@ class ConnectRequest final : public detail::Request, public Connector::Owner {
   void start(Resolver& resolver);
 
  private:
+  template <class Step>
+  void guarded(Step step) noexcept;
   void resolved(std::error_code error, const std::vector<Address>& addresses);
   void shake_hands(UniqueFd fd);
   void handshake_done() noexcept;
@@ -125,6 +128,7 @@ class ConnectRequest final : public detail::Request, public Connector::Owner {
   // Connector::Owner.
   void connected(UniqueFd fd, const Address& peer) override;
   void not_connected() override;
+  void out_of_memory() noexcept override;
 
   // Request.
   void late() noexcept override;
@@ -158,8 +162,26 @@ void ConnectRequest::start(Resolver& resolver) {
   resolving_ = resolver.resolve(
       host_, port_, {.family = options_.family},
       [this](std::error_code error, const std::vector<Address>& addresses) {
-        resolved(error, addresses);
+        guarded([&] { resolved(error, addresses); });
       });
+}
+
+// A step that the loop calls, and that ends the request where it cannot be
+// done.
+template <class Step>
+void ConnectRequest::guarded(Step step) noexcept {
+  try {
+    step();
+  } catch (const std::bad_alloc&) {
+    out_of_memory();
+  }
+}
+
+// Without words, which need memory too.
+void ConnectRequest::out_of_memory() noexcept {
+  error_.step = step_;
+  error_.code = std::make_error_code(std::errc::not_enough_memory);
+  decide();
 }
 
 void ConnectRequest::resolved(std::error_code error,
@@ -200,7 +222,8 @@ void ConnectRequest::shake_hands(UniqueFd fd) {
     fail(std::make_error_code(std::errc::not_enough_memory), error.what());
     return;
   }
-  shaking_->set_close_callback([this] { handshake_failed(); });
+  shaking_->set_close_callback(
+      [this] { guarded([this] { handshake_failed(); }); });
   shaking_->wait_for_handshake([this] { handshake_done(); });
 }
 
@@ -217,13 +240,15 @@ void ConnectRequest::handshake_failed() {
 }
 
 void ConnectRequest::late() noexcept {
-  const auto code = std::make_error_code(std::errc::timed_out);
-  if (step_ == Step::connect) {
-    connector_->give_up(code);
-    fail(code, describe_attempts(connector_->failures(), target_));
-  } else {
-    fail(code, code.message());
-  }
+  guarded([this] {
+    const auto code = std::make_error_code(std::errc::timed_out);
+    if (step_ == Step::connect) {
+      connector_->give_up(code);
+      fail(code, describe_attempts(connector_->failures(), target_));
+    } else {
+      fail(code, code.message());
+    }
+  });
 }
 
 void ConnectRequest::fail(std::error_code code, const std::string& reason) {

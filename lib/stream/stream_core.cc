@@ -33,6 +33,16 @@ std::uint32_t chunk_size(const BaseIOStream::Options& options) {
   return static_cast<std::uint32_t>(std::min(options.read_chunk_size, half));
 }
 
+void log_lost_output(const Logger& logger, const char* why) noexcept {
+  try {
+    logger.log(LogLevel::warning, LogCategory::general,
+               std::string("close: output is lost: ") + why);
+  } catch (const std::bad_alloc&) {
+    logger.log(LogLevel::warning, LogCategory::general,
+               "close: output is lost: out of memory");
+  }
+}
+
 }  // namespace
 
 const StreamCore::Failure* StreamCore::failure() const noexcept {
@@ -172,7 +182,7 @@ bool StreamCore::has_due() const noexcept {
          ended || (closed() && watched_for_close());
 }
 
-void StreamCore::add(Event& event) {
+void StreamCore::add(Event& event) noexcept {
   if (const std::error_code error = event.add()) {
     fail("poll", error);
   }
@@ -185,23 +195,32 @@ StreamCore::Extra& StreamCore::extra() {
   return *extra_;
 }
 
+void StreamCore::shut_for(const std::exception_ptr& exception,
+                          const char* operation) noexcept {
+  const std::error_code code = StreamErrc::uncaught_exception;
+  try {
+    std::string message = describe_error(operation, peer(), code) + ": " +
+                          describe_exception(exception);
+    shut_with({code, std::move(message), exception});
+  } catch (const std::bad_alloc&) {
+    shut_without_memory();
+  }
+}
+
 // An exception that no context handled: the stream closes with it, and the loop
 // is told.
 void StreamCore::callback_failed(const std::exception_ptr& exception,
                                  const char* operation, Origin origin,
                                  const ContextLink* context) {
   if (!closed()) {
-    const std::error_code code = StreamErrc::uncaught_exception;
-    std::string message = describe_error(operation, peer(), code) + ": " +
-                          describe_exception(exception);
-    shut_with({code, std::move(message), exception});
+    shut_for(exception, operation);
   }
   loop_->report(exception, operation, origin, context);
 }
 
 void StreamCore::set_close_callback(BaseIOStream::CloseCallback callback) {
-  if (loop_ == nullptr) {
-    return;  // nobody is left to call it
+  if (loop_ == nullptr || (!callback && !extra_)) {
+    return;  // nobody is left to call it, or there is none to take back
   }
   callback.set_operation("set_close_callback");
   // The old one is destroyed last: that may run user code.
@@ -240,24 +259,35 @@ LogLevel StreamCore::level_of(std::error_code error) const noexcept {
 
 // The connection failed, the peer passed a limit, or the system refused
 // something.
-void StreamCore::fail(std::string_view operation, std::error_code error) {
+void StreamCore::fail(std::string_view operation,
+                      std::error_code error) noexcept {
   const bool told = is_worth_telling(error);
   const LogLevel level = level_of(error);
-  std::string message = describe_error(operation, peer(), error);
-  if (const std::string detail = transport_->failure_detail();
-      !detail.empty()) {
-    message += " (" + detail + ")";
+  Logger& logger = loop_->logger();
+  std::string message;
+  try {
+    message = describe_error(operation, peer(), error);
+    if (const std::string detail = transport_->failure_detail();
+        !detail.empty()) {
+      message += " (" + detail + ")";
+    }
+    shut_with({error, message, nullptr});
+  } catch (const std::bad_alloc&) {
+    shut_without_memory();
   }
-  LoopCore& loop = *loop_;
-  shut_with({error, message, nullptr});
   // Last: the log function may do anything, and *this may be gone.
   if (told) {
-    loop.logger().log(level, LogCategory::general, message);
+    logger.log(level, LogCategory::general, message);
   }
 }
 
 void StreamCore::shut_with(Failure failure) {
   extra().failure = std::make_unique<const Failure>(std::move(failure));
+  shut();
+}
+
+void StreamCore::shut_without_memory() noexcept {
+  end_ = End::out_of_memory;
   shut();
 }
 
@@ -316,8 +346,7 @@ void StreamCore::let_go_of_output(bool orderly) noexcept {
                          orderly);
     }
   } catch (const std::exception& error) {
-    loop_->logger().log(LogLevel::warning, LogCategory::general,
-                        std::string("close: output is lost: ") + error.what());
+    log_lost_output(loop_->logger(), error.what());
   }
 }
 

@@ -208,11 +208,11 @@ class StreamCore : public LoopClient {
   [[nodiscard]] bool has_due() const noexcept;
   void settle();
   void settle_outside();
-  void listen_for_input();
-  void listen_for_output();
+  void listen_for_input() noexcept;
+  void listen_for_output() noexcept;
   void stop_listening_for_output() noexcept;
   void stop_listening() noexcept;
-  void add(Event& event);
+  void add(Event& event) noexcept;
   [[nodiscard]] Extra& extra();
   // Null where there is none.
   [[nodiscard]] Connecting* connecting() const noexcept {
@@ -291,8 +291,11 @@ class StreamCore : public LoopClient {
   [[gnu::cold]] void callback_failed(const std::exception_ptr& exception,
                                      const char* operation, Origin origin,
                                      const ContextLink* context);
-  void fail(std::string_view operation, std::error_code error);
+  void fail(std::string_view operation, std::error_code error) noexcept;
   void shut_with(Failure failure);
+  void shut_for(const std::exception_ptr& exception,
+                const char* operation) noexcept;
+  void shut_without_memory() noexcept;
   void shut() noexcept;
   [[nodiscard]] const Failure* failure() const noexcept;  // null if none
   void let_go_of_output(bool orderly) noexcept;
@@ -395,6 +398,7 @@ class StreamCore : public LoopClient {
   }
   [[gnu::noinline]] void write_otherwise(
       std::string_view data, BaseIOStream::WriteCallback&& callback);
+  void make_room_for(const BaseIOStream::WriteCallback& callback);
   void send_or_queue(std::string_view data);
   void send_now(std::string_view data);
   void has_sent(Transfer sent);

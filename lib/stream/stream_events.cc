@@ -22,7 +22,9 @@ constexpr int kReadsPerEvent = 16;
 
 inline void StreamCore::deliver_result(std::size_t size) {
   const char* const operation = read_.operation();
-  call_once(read_.finish(), operation, unread_.take(size));
+  // May throw, and the read is still pending then.
+  const std::string_view result = unread_.take(size);
+  call_once(read_.finish(), operation, result);
   unread_.end_view();
 }
 
@@ -130,9 +132,10 @@ bool StreamCore::deliver_otherwise(ReadRequest::Verdict verdict) {
 void StreamCore::deliver_piece(std::size_t size) {
   const std::uint32_t dropped = read_.dropped();
   const char* const operation = read_.operation();
+  const std::string_view piece = unread_.take(size);
   auto callback = read_.take_streaming_callback();
   read_.count_piece(size);
-  call(callback, operation, unread_.take(size));
+  call(callback, operation, piece);
   unread_.end_view();
   if (read_.pending() && read_.dropped() == dropped) {
     read_.put_back(std::move(callback));
@@ -222,8 +225,7 @@ inline void StreamCore::handle(Step step) noexcept {
     end_handling();
   } catch (...) {
     if (!closed()) {
-      end_ = End::out_of_memory;
-      shut();
+      shut_without_memory();
     }
     post_task();
   }
@@ -283,7 +285,7 @@ void StreamCore::handshake_is_late() noexcept {
   });
 }
 
-void StreamCore::listen_for_input() {
+void StreamCore::listen_for_input() noexcept {
   if (!readable_.assigned()) {
     readable_.assign(*loop_, transport_->fd(), IOLoop::READ,
                      Event::calling<&StreamCore::on_readable>(*this));
@@ -291,14 +293,19 @@ void StreamCore::listen_for_input() {
   add(readable_);
 }
 
-void StreamCore::listen_for_output() {
-  std::unique_ptr<Event>& writable = extra().writable;
-  if (!writable) {
-    writable = std::make_unique<Event>(
-        *loop_, transport_->fd(), IOLoop::WRITE,
-        Event::calling<&StreamCore::on_writable>(*this));
+// A stream that cannot is closed: nothing would ever be sent.
+void StreamCore::listen_for_output() noexcept {
+  try {
+    std::unique_ptr<Event>& writable = extra().writable;
+    if (!writable) {
+      writable = std::make_unique<Event>(
+          *loop_, transport_->fd(), IOLoop::WRITE,
+          Event::calling<&StreamCore::on_writable>(*this));
+    }
+    add(*writable);
+  } catch (const std::bad_alloc&) {
+    shut_without_memory();
   }
-  add(*writable);
 }
 
 void StreamCore::stop_listening_for_output() noexcept {

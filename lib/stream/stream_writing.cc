@@ -29,9 +29,17 @@ void StreamCore::write(std::string_view data,
     write_otherwise(data, std::move(callback));
     return;
   }
+  make_room_for(callback);
   write_.gather(data, loop_->pools());
   if (callback) {
     write_.add_completion(std::move(callback), loop_->pools());
+  }
+}
+
+// What cannot be reported must not be written.
+void StreamCore::make_room_for(const BaseIOStream::WriteCallback& callback) {
+  if (callback && loop_ != nullptr) {
+    loop_->pools().completions.make_room();
   }
 }
 
@@ -45,6 +53,7 @@ void StreamCore::write(std::string_view data) {
 
 void StreamCore::write_otherwise(std::string_view data,
                                  BaseIOStream::WriteCallback&& callback) {
+  make_room_for(callback);
   send_or_queue(data);
   if (closed()) {
     return;  // the close callback tells

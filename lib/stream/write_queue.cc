@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 #include <utility>
 
 namespace waterspout {
@@ -54,11 +55,11 @@ inline Transfer WriteQueue::send_alone(Transport& transport, StreamPools& pools,
 
 Transfer WriteQueue::send(Transport& transport, StreamPools& pools,
                           std::string_view data) {
-  written_ += data.size();
   if (transport.freezes_writes()) {
-    keep(data, pools);
+    append(data, pools);
     return send_frozen(transport, backlog(pools));
   }
+  written_ += data.size();
   if (queued() == 0 && gathered_.empty() != data.empty()) {
     return send_alone(transport, pools, gathered_.empty() ? data : gathered_);
   }
@@ -85,11 +86,17 @@ Transfer WriteQueue::all_sent() noexcept {
   return Transfer::Outcome::done;
 }
 
-// What was not taken must outlive this event.
+// What was not taken must outlive this event. Where it cannot, the stream of
+// bytes has a gap, and nothing more may be sent.
 Transfer WriteQueue::kept_back(Transfer sent, std::string_view data,
-                               StreamPools& pools) {
+                               StreamPools& pools) noexcept {
   blocked_ = true;
-  keep(data, pools);
+  try {
+    keep(data, pools);
+  } catch (const std::bad_alloc&) {
+    return Transfer::failure(
+        std::make_error_code(std::errc::not_enough_memory));
+  }
   if (sent.outcome == Transfer::Outcome::done) {
     sent.outcome = Transfer::Outcome::would_block;
   }
@@ -109,7 +116,8 @@ void WriteQueue::consume(std::size_t size, std::string_view& data) noexcept {
 
 void WriteQueue::keep(std::string_view data, StreamPools& pools) {
   ChunkDeque& unsent = backlog(pools).unsent;
-  unsent.append(std::exchange(gathered_, {}));
+  unsent.append(gathered_);
+  gathered_ = {};
   unsent.append(data);
 }
 

@@ -46,6 +46,7 @@ class WriteQueue {
   // `pools` are the loop's, the same ones each time.
 
   /// Behind all that was written before.
+  /// Errors: throws std::bad_alloc, and `data` is not written then.
   void append(std::string_view data, StreamPools& pools) {
     keep(data, pools);
     written_ += data.size();
@@ -64,7 +65,9 @@ class WriteQueue {
   /// Sends what is queued, what is gathered and then `data`, until all is
   /// taken, the transport would block (blocked() from then on), or it fails.
   /// What is not taken is queued; nothing is gathered any more. The outcome is
-  /// done (of all), would_block or failed.
+  /// done (of all), would_block or failed, also where there is no memory to
+  /// queue the rest of something.
+  /// Errors: throws std::bad_alloc, and `data` is not written then.
   Transfer send(Transport& transport, StreamPools& pools,
                 std::string_view data = {});
 
@@ -213,7 +216,7 @@ class WriteQueue {
                    std::size_t& offered) noexcept;
   void consume(std::size_t size, std::string_view& data) noexcept;
   [[gnu::noinline]] Transfer kept_back(Transfer sent, std::string_view data,
-                                       StreamPools& pools);
+                                       StreamPools& pools) noexcept;
   void keep(std::string_view data, StreamPools& pools);
   static void destroy(Completion* first) noexcept;
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -143,21 +144,41 @@ TEST_CASE("TimeoutQueue::next_deadline knows of deadlines that moved") {
   CHECK(test.queue.next_deadline() == kStart + 2s);
 }
 
-TEST_CASE("TimeoutQueue::clear takes every callback out, also those due") {
+TEST_CASE(
+    "TimeoutQueue::take_any takes one callback out after the other, also those "
+    "due and those that a destructor removes") {
   Numbered test;
   const auto held = std::make_shared<int>();
+  TimeoutHandle removed;
+  struct RemovesAnother {
+    explicit RemovesAnother(std::function<void()> what)
+        : remove(std::move(what)) {}
+    RemovesAnother(RemovesAnother&&) = default;
+    ~RemovesAnother() {
+      if (remove) {
+        remove();
+      }
+    }
+    void operator()() const {}
+    std::function<void()> remove;
+  };
   test.queue.add(kStart, [held] {});
   const TimeoutHandle due = test.queue.add(kStart, [held] {});
-  const TimeoutHandle pending = test.queue.add(kStart + 1h, [held] {});
+  removed = test.queue.add(kStart + 2h, [held] {});
+  const TimeoutHandle pending = test.queue.add(
+      kStart + 1h,
+      RemovesAnother([&test, &removed, held] { test.queue.remove(removed); }));
   test.queue.collect_due(kStart);
 
-  std::vector<Callback<void()>> callbacks = test.queue.clear();
-  CHECK(callbacks.size() == 3);
+  int taken = 0;
+  while (test.queue.take_any()) {
+    ++taken;
+  }
+  CHECK(taken == 3);
   CHECK(test.queue.size() == 0);
   CHECK_FALSE(test.queue.take_due());
   CHECK_FALSE(test.queue.remove(due));
   CHECK_FALSE(test.queue.remove(pending));
-  callbacks.clear();
   CHECK(held.use_count() == 1);
 
   test.add(1s, 1);  // and it goes on

@@ -1,7 +1,12 @@
-#include "support/failing_new.h"
+#include "support/failing_memory.h"
 
 #include <cstdlib>
 #include <new>
+
+#include <event2/event.h>
+#ifdef WATERSPOUT_TEST_OPENSSL
+#include <openssl/crypto.h>
+#endif
 
 namespace waterspout::test {
 namespace {
@@ -18,27 +23,56 @@ void* checked(void* memory) {
   return memory;
 }
 
-void fail_if_it_is_time() {
+bool must_fail() noexcept {
   if (to_fail == 0 || to_succeed-- != 0) {
-    return;
+    return false;
   }
   to_succeed = 0;
   --to_fail;
   failed = true;
-  throw std::bad_alloc();
+  return true;
 }
+
+void fail_if_it_is_time() {
+  if (must_fail()) {
+    throw std::bad_alloc();
+  }
+}
+
+void* allocate(std::size_t size) {
+  return must_fail() ? nullptr : std::malloc(size);
+}
+
+void* reallocate(void* memory, std::size_t size) {
+  return must_fail() ? nullptr : std::realloc(memory, size);
+}
+
+// Before either library allocates anything.
+[[maybe_unused]] const bool installed = [] {
+  event_set_mem_functions(allocate, reallocate, std::free);
+  event_set_log_callback([](int /*severity*/, const char* /*message*/) {});
+#ifdef WATERSPOUT_TEST_OPENSSL
+  CRYPTO_set_mem_functions(
+      [](std::size_t size, const char*, int) { return allocate(size); },
+      [](void* memory, std::size_t size, const char*, int) {
+        return reallocate(memory, size);
+      },
+      [](void* memory, const char*, int) { std::free(memory); });
+#endif
+  return true;
+}();
 
 }  // namespace
 
-FailingNew::FailingNew(std::size_t before, std::size_t count) noexcept {
+FailingMemory::FailingMemory(std::size_t before, std::size_t count) noexcept {
   to_succeed = before;
   to_fail = count;
   failed = false;
 }
 
-FailingNew::~FailingNew() { to_fail = 0; }
+FailingMemory::~FailingMemory() { to_fail = 0; }
 
-bool FailingNew::has_failed() const noexcept { return failed; }
+bool FailingMemory::has_failed() const noexcept { return failed; }
 
 }  // namespace waterspout::test
 

@@ -164,7 +164,7 @@ void echo_over_tcp(World& world, std::size_t size) {
     stream->set_close_callback([&] { world.end("the client closed"); });
     stream->connect(server.addresses().at(0), [&, stream, size] {
       stream->write(std::string(size, 'x') + "\n", [] {});
-      stream->read_until("\n", [&, stream](std::string_view line) {
+      stream->read_until("\n", [&world, stream, size](std::string_view line) {
         CHECK(line.size() == size + 1);
         world.end("done");
       });

@@ -46,7 +46,8 @@ class ReadBuffer {
   /// Errors: throws std::bad_alloc; what has just come is lost then.
   void store(ChunkPool& pool) {
     if (!incoming_.empty()) {
-      chunks(pool).append(std::exchange(incoming_, {}));
+      const std::string_view coming = std::exchange(incoming_, {});
+      chunks(pool).append(coming);
     }
   }
 

@@ -1,15 +1,20 @@
 #include "stream/read_buffer.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <new>
 #include <string>
 #include <string_view>
 
 #include <doctest/doctest.h>
 
+#include "support/failing_memory.h"
+
 namespace {
 
 using waterspout::ChunkPool;
 using waterspout::ReadBuffer;
+using waterspout::test::FailingMemory;
 
 // A place where bytes are received, over and over.
 struct Receiver {
@@ -110,6 +115,21 @@ TEST_CASE("everything can be taken or dropped, stored or not") {
   t.receive("def");
   t.buffer.clear();
   CHECK(t.buffer.empty());
+}
+
+TEST_CASE("what there is no memory to store is gone, and nothing else") {
+  for (const std::size_t before : {0, 1}) {
+    CAPTURE(before);
+    Receiver t;
+    t.receive("abc");
+    {
+      const FailingMemory failing(before, 1);
+      CHECK_THROWS_AS(t.buffer.store(t.pool), std::bad_alloc);
+    }
+    CHECK(t.buffer.empty());
+    t.receive_and_store("def");
+    CHECK(t.take(3) == "def");
+  }
 }
 
 TEST_SUITE_END();

@@ -3,6 +3,7 @@
 // it: nothing crashes, nobody waits for ever, nothing is left over.
 
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -23,6 +24,7 @@
 
 #include "support/failing_memory.h"
 #include "support/fd_count.h"
+#include "support/pipes.h"
 #include "support/stream_pair.h"
 
 using waterspout::Address;
@@ -37,6 +39,7 @@ using waterspout::IOStream;
 using waterspout::Logger;
 using waterspout::LogRecord;
 using waterspout::NullContext;
+using waterspout::PeriodicCallback;
 using waterspout::PipeResult;
 using waterspout::StackContext;
 using waterspout::Subprocess;
@@ -55,7 +58,7 @@ using namespace std::chrono_literals;
 class World final : public IOLoop {
  public:
   World() : IOLoop(quiet()) {
-    call_later(5s, [this] {
+    call_later(20s, [this] {
       late = true;
       stop();
     });
@@ -302,6 +305,33 @@ TEST_CASE("So do callbacks and timeouts, in contexts or in none") {
         world.call_later(1ms, [&, captured] { world.end("done"); });
       });
     });
+    world.start();
+  });
+}
+
+TEST_CASE("So do handlers, signals and periodic callbacks") {
+  run_short_of_each_allocation([](World& world) {
+    const auto [reader, writer] = waterspout::test::make_pipe();
+    int left = 4;
+    const auto one_more = [&] {
+      if (--left == 0) {
+        world.end("done");
+      }
+    };
+    PeriodicCallback periodic(world, 1ms, [&] {
+      periodic.stop();
+      one_more();
+    });
+    periodic.start();
+    ::fcntl(reader.get(), F_SETFL, O_NONBLOCK);
+    world.add_handler(reader.get(), IOLoop::READ, [&](int fd, IOLoop::Events) {
+      world.remove_handler(fd);
+      one_more();
+    });
+    world.add_signal_handler(SIGUSR1, [&](int) { one_more(); });
+    writer.write("x");
+    CHECK(::raise(SIGUSR1) == 0);
+    CHECK(world.add_callback_from_signal([&] { one_more(); }));
     world.start();
   });
 }

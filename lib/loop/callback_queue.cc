@@ -1,21 +1,30 @@
 #include "loop/callback_queue.h"
 
+#include <new>
+
 namespace waterspout {
 
-void CallbackQueue::begin_batch() {
+void CallbackQueue::begin_batch() noexcept {
   batch_.swap(queued_);
   take_signalled();
   remote_.begin_batch();
 }
 
-// Bounded: others may fill the ring as fast as it is emptied.
-void CallbackQueue::take_signalled() {
+// Bounded: others may fill the ring as fast as it is emptied. What there is no
+// memory for is left to the next batch.
+void CallbackQueue::take_signalled() noexcept {
   for (std::size_t left = SignalRing::kCapacity; left > 0; --left) {
-    Callback<void()> callback = ring_.pop();
-    if (!callback) {
+    if (!signalled_) {
+      signalled_ = ring_.pop();
+    }
+    if (!signalled_) {
       return;
     }
-    static_cast<void>(remote_.add(std::move(callback)));
+    try {
+      static_cast<void>(remote_.add(std::move(signalled_)));
+    } catch (const std::bad_alloc&) {
+      return;
+    }
   }
 }
 
@@ -34,6 +43,7 @@ Callback<void()>* CallbackQueue::next_remote() noexcept {
 void CallbackQueue::close() {
   remote_.close();
   const std::vector<Callback<void()>> dying = std::exchange(queued_, {});
+  signalled_.reset();
   while (ring_.pop()) {
   }
 }

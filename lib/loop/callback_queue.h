@@ -43,7 +43,7 @@ class CallbackQueue {
   /// Begins a batch with all that is queued now; the batch before has ended.
   /// What is added from now on is for the next, and other threads do not wake
   /// the loop for it until it rests.
-  void begin_batch();
+  void begin_batch() noexcept;
 
   /// The batch's next callback, to be called once; null at its end.
   [[nodiscard]] Callback<void()>* next_in_batch() {
@@ -53,19 +53,19 @@ class CallbackQueue {
   /// True if something was added that no batch has taken yet; what signals
   /// have added is not seen here.
   [[nodiscard]] bool wants_turn() const noexcept {
-    return !queued_.empty() || !remote_.empty();
+    return !queued_.empty() || !remote_.empty() || signalled_;
   }
 
   /// After a batch: false if there is enough for another one. Otherwise the
   /// loop may wait, and is woken.
   [[nodiscard]] bool rest() noexcept {
-    return queued_.empty() && remote_.rest();
+    return queued_.empty() && !signalled_ && remote_.rest();
   }
 
   /// How many are queued. Thread: the loop's.
   [[nodiscard]] std::size_t size() const noexcept {
     return queued_.size() + batch_.size() - next_ + remote_.size() +
-           ring_.size();
+           ring_.size() + (signalled_ ? 1 : 0);
   }
 
   /// Destroys everything queued. Later ones are refused.
@@ -75,7 +75,7 @@ class CallbackQueue {
   // Batches that grew past this are freed at their end.
   static constexpr std::size_t kKeptCapacity = 1024;
 
-  void take_signalled();
+  void take_signalled() noexcept;
   [[nodiscard]] Callback<void()>* next_remote() noexcept;
 
   std::vector<Callback<void()>> queued_;
@@ -83,6 +83,7 @@ class CallbackQueue {
   std::size_t next_ = 0;
   RemoteCallbacks remote_;  // run after batch_
   SignalRing ring_;
+  Callback<void()> signalled_;  // out of the ring, and not in remote_ yet
 };
 
 }  // namespace waterspout

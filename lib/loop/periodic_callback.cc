@@ -55,7 +55,17 @@ struct PeriodicCallback::State : std::enable_shared_from_this<State> {
     // Stopped, perhaps started anew, inside its callback otherwise.
     if (run == generation && running) {
       advance();
+      schedule_anew();
+    }
+  }
+
+  // Where there is no memory for that it has stopped, and the loop is told.
+  void schedule_anew() {
+    try {
       schedule();
+    } catch (...) {
+      running = false;
+      throw;
     }
   }
 

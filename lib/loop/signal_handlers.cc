@@ -2,12 +2,12 @@
 
 #include <array>
 #include <atomic>
+#include <bitset>
 #include <cerrno>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <unistd.h>
 
@@ -57,11 +57,15 @@ void SignalHandlers::add(int signum, int wake_fd,
   callback.set_operation("add_signal_handler");
   auto handler = std::make_shared<Handler>();
   handler->callback = std::move(callback);
-  handlers_.reserve(handlers_.size() + 1);
+  const std::string taken = "add_signal_handler: " + object +
+                            ": is handled by a loop of this process already";
+  if (!handlers_.emplace(signum, handler).second) {
+    throw std::logic_error(taken);
+  }
   int nobody = -1;
   if (!target_of(signum).wake_fd.compare_exchange_strong(nobody, wake_fd)) {
-    throw std::logic_error("add_signal_handler: " + object +
-                           ": is handled by a loop of this process already");
+    handlers_.erase(signum);
+    throw std::logic_error(taken);
   }
   target_of(signum).pending = false;
   struct sigaction action = {};
@@ -70,10 +74,10 @@ void SignalHandlers::add(int signum, int wake_fd,
   ::sigfillset(&action.sa_mask);
   if (::sigaction(signum, &action, &handler->previous) != 0) {
     target_of(signum).wake_fd = -1;
+    handlers_.erase(signum);
     throw std::invalid_argument("add_signal_handler: " + object +
                                 ": cannot be caught");
   }
-  handlers_.emplace(signum, std::move(handler));
 }
 
 void SignalHandlers::remove(int signum) noexcept {
@@ -97,15 +101,17 @@ void SignalHandlers::run_pending() noexcept {
   if (handlers_.empty()) {
     return;
   }
-  std::vector<int> came;
+  std::bitset<kSignals> came;
   for (const auto& entry : handlers_) {
     if (target_of(entry.first).pending.exchange(false)) {
-      came.push_back(entry.first);
+      came.set(static_cast<std::size_t>(entry.first));
     }
   }
-  for (const int signum : came) {
+  for (int signum = 1; signum < kSignals; ++signum) {
     // A callback may have removed this or any other handler.
-    const auto found = handlers_.find(signum);
+    const auto found = came.test(static_cast<std::size_t>(signum))
+                           ? handlers_.find(signum)
+                           : handlers_.end();
     if (found != handlers_.end()) {
       const auto handler = found->second;
       core_.run(handler->callback, "add_signal_handler", signum);

@@ -277,7 +277,8 @@ void StreamCore::fail(std::string_view operation,
   }
   // Last: the log function may do anything, and *this may be gone.
   if (told) {
-    logger.log(level, LogCategory::general, message);
+    logger.log(level, LogCategory::general,
+               message.empty() ? std::string_view("out of memory") : message);
   }
 }
 

@@ -17,10 +17,13 @@
 
 #include "waterspout/ioloop.h"
 
+#include "support/failing_memory.h"
+
 using waterspout::Callback;
 using waterspout::TimeoutHandle;
 using waterspout::TimePoint;
 using waterspout::detail::TimeoutQueue;
+using waterspout::test::FailingMemory;
 
 namespace {
 
@@ -296,6 +299,30 @@ TEST_CASE(
     agreed = agreed && test.queue.size() == model.size();
   }
   CHECK(agreed);
+}
+
+TEST_CASE(
+    "TimeoutQueue goes on where there is no memory for all that is due, in "
+    "order") {
+  Numbered test;
+  Numbers expected(5000);
+  std::iota(expected.begin(), expected.end(), 0);
+  for (const int number : expected) {
+    const int latest_first = 4999 - number;
+    test.add(std::chrono::seconds(latest_first), latest_first);
+  }
+  test.fired.reserve(expected.size());
+  int batches = 0;
+  while (test.queue.size() != 0) {
+    const FailingMemory failing(0, 1);
+    test.queue.collect_due(kStart + 10'000s);
+    while (Callback<void()> callback = test.queue.take_due()) {
+      callback();
+    }
+    ++batches;
+  }
+  CHECK(batches > 1);
+  CHECK(test.fired == expected);
 }
 
 TEST_SUITE_END();

@@ -47,7 +47,7 @@ using waterspout::TCPClient;
 using waterspout::TCPServer;
 using waterspout::test::FailingMemory;
 using waterspout::test::fd_count;
-using waterspout::test::make_stream_pair;
+using waterspout::test::make_unix_pair;
 
 namespace {
 
@@ -190,7 +190,7 @@ std::string numbered_bytes(std::size_t size) {
 // Both ends of a connection; when the first closes without an end, that is it.
 struct Pair {
   explicit Pair(World& world) {
-    auto pair = make_stream_pair(world, half_close(), half_close());
+    auto pair = make_unix_pair(world, half_close(), half_close());
     a = std::move(pair.client);
     b = std::move(pair.server);
     a->set_close_callback([&world] { world.end("the stream closed"); });
@@ -248,7 +248,7 @@ TEST_CASE("So do streams of half a megabyte each way through a pipe") {
   run_short_of_each_allocation([](World& world) {
     const Pair outer(world);
     const auto inner =
-        make_stream_pair(world, Pair::half_close(), Pair::half_close());
+        make_unix_pair(world, Pair::half_close(), Pair::half_close());
     pipe_both(outer.b, inner.client, [](PipeResult, PipeResult) {});
     static const std::string data = numbered_bytes(500'000);
     inner.server->read_bytes(data.size(), [&](std::string_view) {

@@ -93,8 +93,7 @@ std::error_code Event::add() noexcept {
 
 void Event::add_timer(Duration delay) noexcept {
   const timeval time = to_timeval(delay);
-  // Cannot fail for want of anything but the memory of libevent's heap, which
-  // never shrinks; then the timer is late, not lost: the next turn arms it.
+  // Cannot fail for want of anything but the memory of libevent's heap.
   added_ = ::event_add(get(), &time) == 0;
 }
 

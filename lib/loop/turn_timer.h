@@ -25,6 +25,9 @@ class TurnTimer {
     armed_for_ = deadline;
     base.refresh_clock();
     event_.add_timer(deadline <= now ? Duration::zero() : deadline - now);
+    if (!event_.added()) [[unlikely]] {
+      fire_now();  // too early, and then it is asked for anew
+    }
   }
 
   /// Fires after the next poll.

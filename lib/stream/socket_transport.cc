@@ -86,7 +86,10 @@ std::error_code SocketTransport::connect_result() noexcept {
   return code != 0 ? errno_code(code) : std::error_code();
 }
 
-void SocketTransport::end_output() noexcept { ::shutdown(socket_, SHUT_WR); }
+Transfer SocketTransport::end_output() noexcept {
+  ::shutdown(socket_, SHUT_WR);
+  return Transfer::Outcome::done;
+}
 
 std::error_code set_tcp_nodelay(int fd, bool value) noexcept {
   const int flag = value ? 1 : 0;

@@ -29,7 +29,7 @@ class SocketTransport final : public Transport {
   std::error_code connect_result() noexcept override;
 
   /// A connection that is gone already tells so by its next read.
-  void end_output() noexcept override;
+  Transfer end_output() noexcept override;
 
  private:
   Transfer read_otherwise(std::span<char> into) noexcept override;

@@ -271,9 +271,15 @@ Transfer SSLTransport::with_reason(Transfer failed) noexcept {
   return is_alert(session_->failure().code) ? session_failed() : failed;
 }
 
-void SSLTransport::finish() noexcept {
-  session_->close();
+void SSLTransport::finish() noexcept { static_cast<void>(end_output()); }
+
+// Where the peer has gone, the next read tells.
+Transfer SSLTransport::end_output() noexcept {
+  if (session_->close().step == Step::failed) {
+    return session_failed();
+  }
   static_cast<void>(flush());
+  return Outcome::done;
 }
 
 Transfer SSLTransport::session_failed() const noexcept {

@@ -32,6 +32,7 @@ class SSLTransport final : public Transport {
   Transfer write(std::span<const iovec> pieces) noexcept override;
   Transfer flush() noexcept override;
   void finish() noexcept override;
+  Transfer end_output() noexcept override;
   [[nodiscard]] std::string failure_detail() const override;
 
   [[nodiscard]] const TLSSession& session() const noexcept { return *session_; }

@@ -70,8 +70,12 @@ void StreamCore::finish_writing() {
     close({});
     return;
   }
-  if (!std::exchange(write_ended_, true)) {
-    transport_->end_output();
+  if (std::exchange(write_ended_, true)) {
+    return;
+  }
+  const Transfer ended = transport_->end_output();
+  if (ended.outcome == Transfer::Outcome::failed) {
+    fail("shutdown_write", ended.error());
   }
 }
 

@@ -144,7 +144,8 @@ class Transport : public Pooled {
   virtual void finish() noexcept {}
 
   /// Ends our direction alone: nothing is written any more, reading goes on.
-  virtual void end_output() noexcept { finish(); }
+  /// Done, though output may be held afterwards, or failed.
+  virtual Transfer end_output() noexcept { return Transfer::Outcome::done; }
 
   /// More about the last failure than its code says.
   [[nodiscard]] virtual std::string failure_detail() const { return {}; }

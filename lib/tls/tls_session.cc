@@ -168,16 +168,18 @@ TLSSession::Result TLSSession::write(std::string_view data) noexcept {
 
 // Not in the handshake, where OpenSSL takes it for a mistake, nor after a
 // failure, whose alert says more; and once, since a second call would read.
-void TLSSession::close() noexcept {
+TLSSession::Result TLSSession::close() noexcept {
   const bool closed =
       (SSL_get_shutdown(inside_->ssl.get()) & SSL_SENT_SHUTDOWN) != 0;
   if (inside_->failure || !established() || closed) {
-    return;
+    return {Step::done, 0};
   }
   clear_openssl_errors();
   inside_->bio.takes_output = true;
-  SSL_shutdown(inside_->ssl.get());
+  const int result = SSL_shutdown(inside_->ssl.get());
+  const Result closing = result < 0 ? outcome(result) : Result{Step::done, 0};
   clear_openssl_errors();
+  return closing;
 }
 
 TLSSession::Result TLSSession::outcome(int result) noexcept {

@@ -61,8 +61,9 @@ class TLSSession {
   /// the bytes: they must be presented again as they were, where they were.
   Result write(std::string_view data) noexcept;
 
-  /// Says that nothing more will be written, where that can be said.
-  void close() noexcept;
+  /// Says that nothing more will be written, where there is a session in which
+  /// that can be said: done, or failed.
+  Result close() noexcept;
 
   // Ciphertext; see SessionBio.
   void feed(std::string_view ciphertext) noexcept;

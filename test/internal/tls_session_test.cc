@@ -1,21 +1,26 @@
 #include "tls/tls_session.h"
 
+#include <cstddef>
 #include <ostream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include <doctest/doctest.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "internal/tls_ends.h"
+#include "support/failing_memory.h"
 #include "support/tls_streams.h"
 
+using waterspout::ChunkDeque;
 using waterspout::SSLContext;
 using waterspout::SSLErrc;
 using waterspout::SSLVersion;
 using waterspout::TLSSession;
+using waterspout::test::FailingMemory;
 using waterspout::test::make_client_context;
 using waterspout::test::make_server_context;
 using waterspout::test::take_output;
@@ -149,6 +154,21 @@ TEST_CASE("a close in order ends the other side's reads") {
   CHECK(ends.client.read(room).step == Step::ended);
   CHECK(ends.client.has_input());
   CHECK_FALSE(ends.client.failure());
+}
+
+TEST_CASE("a close that there is no memory for fails") {
+  TLSEnds ends(make_client_context(), make_server_context());
+  REQUIRE(ends.shake_hands());
+  // Such as it needs, and the pool has left.
+  ChunkDeque taken(ends.pool);
+  for (std::size_t kept = ends.pool.kept_bytes() + 1;
+       ends.pool.kept_bytes() < kept;) {
+    kept = ends.pool.kept_bytes();
+    taken.append_chunk("x");
+  }
+  const FailingMemory failing(0, 1);
+  CHECK(ends.server.close().step == Step::failed);
+  CHECK(ends.server.failure().code == std::errc::not_enough_memory);
 }
 
 TEST_CASE("an end without a close is a truncation, behind the data") {

@@ -124,7 +124,7 @@ void run_short_of_each_allocation(Scenario scenario, std::size_t orphans = 0) {
   }
   const std::size_t fds = fd_count();
   // By itself, and with those that telling of it would take.
-  for (const std::size_t count : {1, 2, 8}) {
+  for (const std::size_t count : {1U, 2U, 8U}) {
     CAPTURE(count);
     std::size_t before = 0;
     bool failed = true;
@@ -274,7 +274,7 @@ TEST_CASE("What a writer was refused, and wrote again, arrives once") {
       world.end("done");
     });
     std::string_view rest = data;
-    for (const std::size_t size : {10, 5'000, 30'000, 100'000, 300'000}) {
+    for (const std::size_t size : {10U, 5'000U, 30'000U, 100'000U, 300'000U}) {
       const std::string_view piece = rest.substr(0, size);
       try {
         pair.b->write(piece, [] {});

@@ -118,7 +118,7 @@ TEST_CASE("everything can be taken or dropped, stored or not") {
 }
 
 TEST_CASE("what there is no memory to store is gone, and nothing else") {
-  for (const std::size_t before : {0, 1}) {
+  for (const std::size_t before : {0U, 1U}) {
     CAPTURE(before);
     Receiver t;
     t.receive("abc");

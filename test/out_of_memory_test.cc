@@ -47,6 +47,7 @@ using waterspout::TCPClient;
 using waterspout::TCPServer;
 using waterspout::test::FailingMemory;
 using waterspout::test::fd_count;
+using waterspout::test::kReplacesNew;
 using waterspout::test::make_unix_pair;
 
 namespace {
@@ -208,7 +209,7 @@ struct Pair {
 
 }  // namespace
 
-TEST_SUITE_BEGIN("out_of_memory");
+TEST_SUITE_BEGIN("out_of_memory" * doctest::skip(!kReplacesNew));
 
 TEST_CASE("A line's way to a server and back survives want of memory") {
   run_short_of_each_allocation([](World& world) { echo_over_tcp(world, 10); });

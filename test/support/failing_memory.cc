@@ -16,13 +16,6 @@ thread_local std::size_t to_succeed = 0;
 thread_local std::size_t to_fail = 0;
 thread_local bool failed = false;
 
-void* checked(void* memory) {
-  if (memory == nullptr) {
-    throw std::bad_alloc();
-  }
-  return memory;
-}
-
 bool must_fail() noexcept {
   if (to_fail == 0 || to_succeed-- != 0) {
     return false;
@@ -31,12 +24,6 @@ bool must_fail() noexcept {
   --to_fail;
   failed = true;
   return true;
-}
-
-void fail_if_it_is_time() {
-  if (must_fail()) {
-    throw std::bad_alloc();
-  }
 }
 
 void* allocate(std::size_t size) {
@@ -76,20 +63,45 @@ bool FailingMemory::has_failed() const noexcept { return failed; }
 
 }  // namespace waterspout::test
 
+#ifdef WATERSPOUT_TEST_REPLACES_NEW
+
+namespace {
+
+void* checked(void* memory) {
+  if (memory == nullptr) {
+    throw std::bad_alloc();
+  }
+  return memory;
+}
+
+void fail_if_it_is_time() {
+  if (waterspout::test::must_fail()) {
+    throw std::bad_alloc();
+  }
+}
+
+}  // namespace
+
 void* operator new(std::size_t size) {
-  waterspout::test::fail_if_it_is_time();
-  return waterspout::test::checked(std::malloc(size == 0 ? 1 : size));
+  fail_if_it_is_time();
+  return checked(std::malloc(size == 0 ? 1 : size));
+}
+
+void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
+  return waterspout::test::allocate(size == 0 ? 1 : size);
 }
 
 void* operator new(std::size_t size, std::align_val_t alignment) {
-  waterspout::test::fail_if_it_is_time();
+  fail_if_it_is_time();
   const auto align = static_cast<std::size_t>(alignment);
-  return waterspout::test::checked(
-      std::aligned_alloc(align, (size + align - 1) & ~(align - 1)));
+  return checked(std::aligned_alloc(align, (size + align - 1) & ~(align - 1)));
 }
 
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t /*size*/) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, const std::nothrow_t& /*tag*/) noexcept {
   std::free(memory);
 }
 void operator delete(void* memory, std::align_val_t /*alignment*/) noexcept {
@@ -99,3 +111,5 @@ void operator delete(void* memory, std::size_t /*size*/,
                      std::align_val_t /*alignment*/) noexcept {
   std::free(memory);
 }
+
+#endif

@@ -5,7 +5,23 @@
 
 #include <cstddef>
 
+#include "support/sanitizers.h"
+
+// clang's sanitizers have an operator new that cannot be replaced, and a thread
+// sanitizer has nothing to look for in these tests.
+#if !defined(WATERSPOUT_TEST_SANITIZED) || \
+    (defined(__SANITIZE_ADDRESS__) && !defined(__clang__))
+#define WATERSPOUT_TEST_REPLACES_NEW 1
+#endif
+
 namespace waterspout::test {
+
+/// False where operator new cannot be replaced: tests of it are skipped then.
+#ifdef WATERSPOUT_TEST_REPLACES_NEW
+inline constexpr bool kReplacesNew = true;
+#else
+inline constexpr bool kReplacesNew = false;
+#endif
 
 /// While it lives, `count` allocations of its thread fail: those after `before`
 /// others. One at a time for a thread.

@@ -55,7 +55,7 @@ TLSSession::Result TLSSession::read(std::span<char> /*into*/) noexcept {
 TLSSession::Result TLSSession::write(std::string_view /*data*/) noexcept {
   return {Step::failed, 0};
 }
-void TLSSession::close() noexcept {}
+TLSSession::Result TLSSession::close() noexcept { return {}; }
 void TLSSession::feed(std::string_view /*ciphertext*/) noexcept {}
 void TLSSession::feed_end() noexcept {}
 void TLSSession::keep_input() {}

@@ -24,7 +24,7 @@ struct PipeResult {
   std::uint64_t bytes = 0;  ///< taken by the stream that writes
   /// Why it ended before the end of the data: the error() of the stream that
   /// read, or of that which wrote; StreamErrc::closed where that was closed
-  /// without one. None at the end of the data.
+  /// without one; ENOMEM. None at the end of the data.
   std::error_code error = {};
 };
 

@@ -77,7 +77,8 @@ struct ConnectError {
   /// the error of the last attempt to fail, or an SSLErrc.
   std::error_code code = {};
   /// The whole of it: "connect: example.org:80: 127.0.0.1:80: Connection
-  /// refused; [::1]:80: Network is unreachable".
+  /// refused; [::1]:80: Network is unreachable". Empty for ENOMEM where there
+  /// was no memory for it either.
   std::string message = {};
   /// The attempts that failed, in the order in which they did.
   std::vector<Attempt> attempts = {};

@@ -28,6 +28,9 @@ class Connection {
 
   void send(std::string_view data);
 
+  /// Lets the kernel keep about twice as many bytes of what was sent.
+  void set_send_buffer_size(int bytes);
+
   /// Fills `into`.
   void receive(std::span<char> into);
 

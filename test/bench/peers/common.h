@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -32,6 +33,12 @@ struct Setup {
 constexpr std::size_t kMessageSize = 65536;
 constexpr std::size_t kMaxLine = std::size_t{1024} * 1024;
 constexpr std::size_t kScratchSize = std::size_t{128} * 1024;
+
+/// Where a server receives, for all its clients. It begins with a page, so that
+/// copying is as fast as in our Scratch, whose header says why.
+struct alignas(4096) Scratch {
+  std::array<char, kScratchSize> bytes;
+};
 
 /// A client that lets this much of its answers lie is not read from.
 constexpr std::size_t kMaxUnsent = std::size_t{128} * 1024;

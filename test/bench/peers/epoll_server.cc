@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include <sys/epoll.h>
 
@@ -38,7 +37,7 @@ class EpollServer {
         tls_(peers::make_tls_context(setup)),
         listener_(peers::listen_on_loopback(setup)),
         epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
-        scratch_(peers::kScratchSize) {
+        scratch_(std::make_unique<peers::Scratch>()) {
     control(EPOLL_CTL_ADD, listener_.get(), kReadable);
     peers::announce(listener_.get());
   }
@@ -100,8 +99,8 @@ class EpollServer {
   void serve(int fd) {
     Client& client = clients_[fd];
     const Wants wants = client.registered == Wants::input
-                            ? client.client.on_readable(scratch_)
-                            : client.client.on_writable(scratch_);
+                            ? client.client.on_readable(scratch_->bytes)
+                            : client.client.on_writable(scratch_->bytes);
     if (wants == client.registered) {
       return;
     }
@@ -117,7 +116,7 @@ class EpollServer {
   peers::TlsContext tls_;
   UniqueFd listener_;
   UniqueFd epoll_;
-  std::vector<char> scratch_;
+  std::unique_ptr<peers::Scratch> scratch_;
   std::array<epoll_event, 256> ready_{};
   peers::ClientTable<Client> clients_;
   bool resting_ = false;  // the listener, for want of descriptors

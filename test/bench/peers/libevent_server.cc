@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include <event2/event_struct.h>
 
@@ -30,7 +29,7 @@ class LibeventServer {
                                       EV_READ | EV_PERSIST, on_acceptable,
                                       this)),
         rested_(peers::make_event(base_.get(), -1, 0, on_rested, this)),
-        scratch_(peers::kScratchSize) {
+        scratch_(std::make_unique<peers::Scratch>()) {
     listen_again();
     peers::announce(listener_.get());
   }
@@ -61,8 +60,8 @@ class LibeventServer {
     // Last, since it may be destroyed by this.
     void serve(int fd) {
       const Wants wants = registered_ == Wants::input
-                              ? client_.on_readable(server_.scratch_)
-                              : client_.on_writable(server_.scratch_);
+                              ? client_.on_readable(server_.scratch_->bytes)
+                              : client_.on_writable(server_.scratch_->bytes);
       if (wants == Wants::nothing) {
         server_.clients_.remove(fd);
       } else if (wants != registered_) {
@@ -119,7 +118,7 @@ class LibeventServer {
   peers::EventBase base_;
   peers::Event acceptable_;
   peers::Event rested_;
-  std::vector<char> scratch_;
+  std::unique_ptr<peers::Scratch> scratch_;
   peers::ClientTable<Client> clients_;
 };
 

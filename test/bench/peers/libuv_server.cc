@@ -6,7 +6,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <uv.h>
 
@@ -52,8 +51,8 @@ class Client {
 
   static void lend_scratch(uv_handle_t* /*handle*/, std::size_t /*size*/,
                            uv_buf_t* buffer) noexcept {
-    static std::vector<char> scratch(peers::kScratchSize);
-    *buffer = buffer_of({scratch.data(), scratch.size()});
+    static const auto scratch = std::make_unique<peers::Scratch>();
+    *buffer = buffer_of({scratch->bytes.data(), scratch->bytes.size()});
   }
 
   static void on_read(uv_stream_t* stream, ssize_t size,

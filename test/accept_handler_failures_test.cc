@@ -185,6 +185,32 @@ TEST_CASE("A whole batch of connections that failed is no reason to spin") {
   CHECK(accept_calls <= 2 * 128 + 2);
 }
 
+TEST_CASE("Connections that come one by one cost few accepts in vain") {
+  LoopFixture loop;
+  Listener listener;
+  Accepted accepted;
+  const AcceptHandler handler =
+      add_accept_handler(loop, listener.fd(), accepted.keep());
+  for (std::size_t i = 1; i <= 64; ++i) {
+    listener.connect();
+    CHECK(loop.run_until([&] { return accepted.count() == i; }));
+  }
+  CHECK(accept_calls <= 64 + 64 / 8 + 1);
+}
+
+TEST_CASE("One that failed does not hold up those behind it, nor the next") {
+  LoopFixture loop;
+  Listener listener;
+  Accepted accepted;
+  const AcceptHandler handler =
+      add_accept_handler(loop, listener.fd(), accepted.keep());
+  listener.connect();
+  CHECK(loop.run_until([&] { return accepted.count() == 1; }));
+  next_accepts = {ECONNABORTED};
+  listener.connect();
+  CHECK(loop.run_until([&] { return accepted.count() == 2; }, 500ms));
+}
+
 TEST_CASE("AcceptHandler::pause outlasts the pause of a shortage") {
   VirtualClock clock;
   LoopFixture loop(clock.options());

@@ -107,6 +107,24 @@ TEST_CASE(
   }
 }
 
+TEST_CASE(
+    "A crowd that comes after single connections is accepted within a few "
+    "turns") {
+  BorrowedLoop loop;
+  Listener listener;
+  Accepted accepted;
+  const AcceptHandler handler =
+      add_accept_handler(loop, listener.fd(), accepted.keep());
+  for (std::size_t i = 1; i <= 20; ++i) {
+    listener.connect();
+    loop.run_turns(1);
+    CHECK(accepted.count() == i);
+  }
+  listener.connect(300);
+  loop.run_turns(15);
+  CHECK(accepted.count() == 320);
+}
+
 TEST_CASE("A connection that its client has reset is still handed over (N21)") {
   LoopFixture loop;
   Listener listener;

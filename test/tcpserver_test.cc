@@ -37,6 +37,7 @@ using waterspout::Socket;
 using waterspout::StackContext;
 using waterspout::StreamErrc;
 using waterspout::TCPServer;
+using waterspout::test::BorrowedLoop;
 using waterspout::test::bound_kernel_buffers;
 using waterspout::test::connect_to;
 using waterspout::test::entered_contexts;
@@ -96,6 +97,35 @@ TEST_CASE(
       got += client.recv_ready();
       return got == "hello\n";
     }));
+  }
+  CHECK(loop.run_until([&] { return server.connections() == 0; }));
+}
+
+TEST_CASE(
+    "What came with a client that waited behind another is answered in the "
+    "turn that accepts both") {
+  BorrowedLoop loop;
+  TestServer server(loop);
+  server.listen(0, "127.0.0.1");
+  server.on_stream = [](const auto& stream, const Address&) { echo(stream); };
+  const UniquePeerFd first = connect_to(server.address());
+  const UniquePeerFd second = connect_to(server.address());
+  const UniquePeerFd silent = connect_to(server.address());
+  first.send("first\n");
+  second.send("second\n");
+  loop.run_turns(1);
+  CHECK(second.recv_ready() == "second\n");
+  std::string got = first.recv_ready();
+  silent.send("at last\n");
+  std::string got_late;
+  CHECK(loop.run_until([&] {
+    got += first.recv_ready();
+    got_late += silent.recv_ready();
+    return got == "first\n" && got_late == "at last\n";
+  }));
+  server.streams.clear();
+  for (const UniquePeerFd* client : {&first, &second, &silent}) {
+    shutdown(client->get(), SHUT_WR);
   }
   CHECK(loop.run_until([&] { return server.connections() == 0; }));
 }

@@ -157,7 +157,8 @@ class WATERSPOUT_API AcceptHandler {
 /// Calls `callback(connection, peer)` for every connection that the listening
 /// socket `fd` accepts, non-blocking and closed on exec, at once after each
 /// accept. At most 128 are accepted in a turn of the loop, so that a storm of
-/// clients leaves room for others.
+/// clients leaves room for others; and no more than waited before, until it
+/// shows that more do, since asking the kernel in vain is not cheap.
 ///
 /// A connection that failed before it was accepted is skipped. Where the
 /// process or the system is short of descriptors or of memory (EMFILE, ENFILE,

@@ -167,6 +167,8 @@ class LoopCore {
   [[nodiscard]] Logger& logger() noexcept { return logger_; }
   [[nodiscard]] LoopCore& loop_core() noexcept { return *this; }
   [[nodiscard]] IOLoop::Statistics statistics();
+  /// How many turns there were, with the one that is under way.
+  [[nodiscard]] std::uint64_t turns() const noexcept { return turns_; }
   void set_slow_callback_threshold(Duration threshold) noexcept {
     slow_threshold_ = threshold;
   }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <optional>
@@ -20,6 +21,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr int kAcceptsPerTurn = 128;
+constexpr int kTurnsBeforeMore = 8;
 constexpr Duration kPauseWithoutRoom = milliseconds(100);
 constexpr Duration kPauseAfterFailure = seconds(1);
 constexpr Duration kBetweenWarnings = seconds(5);
@@ -86,11 +88,14 @@ struct AcceptHandler::State
   void accept_batch() {
     int accepted = 0;
     int failure = 0;
-    for (int i = 0; i < kAcceptsPerTurn && !removed_ && !paused_; ++i) {
+    for (int tries = 0; tries < kAcceptsPerTurn && accepted < at_once_ &&
+                        !removed_ && !paused_;
+         ++tries) {
       PeerName peer;
       Socket connection = accept_one(peer);
       if (connection) {
         ++accepted;
+        failure = 0;
         if (!deliver(std::move(connection), peer.address())) {
           return;
         }
@@ -140,10 +145,13 @@ struct AcceptHandler::State
 
   void after_batch(int accepted, int failure) {
     if (failure == 0) {
+      more_may_wait();
       return;
     }
     const Failure kind = classify(failure);
-    if (kind == Failure::no_room) {
+    if (kind == Failure::drained) {
+      at_once_ = std::max(accepted, 1);
+    } else if (kind == Failure::no_room) {
       warn(failure);
       pause_for(kPauseWithoutRoom);
     } else if (kind == Failure::other ||
@@ -151,6 +159,17 @@ struct AcceptHandler::State
       // A whole batch of failures would come again at once.
       log(LogLevel::error, failure, "");
       pause_for(kPauseAfterFailure);
+    }
+  }
+
+  // The kernel makes a socket before it looks for a connection to give it, so
+  // an accept(2) in vain costs as much as one that succeeds. So as many are
+  // tried as waited the last time; and more only where that was too few, which
+  // a single one does not say.
+  void more_may_wait() noexcept {
+    if (at_once_ > 1 || ++single_turns_ == kTurnsBeforeMore) {
+      at_once_ = std::min(4 * at_once_, kAcceptsPerTurn);
+      single_turns_ = 0;
     }
   }
 
@@ -194,6 +213,8 @@ struct AcceptHandler::State
   Callback<void(Socket, const Address&)> callback_;
   bool removed_ = false;
   bool paused_ = false;
+  int at_once_ = kAcceptsPerTurn;  // what is accepted in one turn
+  int single_turns_ = 0;           // those in which that is 1
   TimeoutHandle retry_;
   std::optional<TimePoint> warned_;
 };

@@ -201,8 +201,8 @@ void ConnectRequest::connected(UniqueFd fd, const Address& peer) {
     shake_hands(std::move(fd));
     return;
   }
-  stream_ =
-      adopt_accepted(core().loop(), std::move(fd), options_.stream, nullptr);
+  stream_ = adopt_accepted(core().loop(), std::move(fd), options_.stream,
+                           nullptr, FirstInput::to_come);
   decide();
 }
 

@@ -1,5 +1,6 @@
 #include "waterspout/tcpserver.h"
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -52,6 +53,7 @@ struct TCPServerState final
   IOLoop& take_loop();
   void listen(Socket socket);
   void stop() noexcept;
+  FirstInput first_input() noexcept;
   std::shared_ptr<IOStream> make_stream(Socket connection);
   void accepted(Socket connection, const Address& address);
   template <class Hook>
@@ -80,6 +82,7 @@ struct TCPServerState final
   std::vector<Listener> listeners;
   std::vector<Socket> pending;  // bound, and not yet accepted from
   std::size_t open = 0;
+  std::uint64_t accepted_in_turn = 0;    // the last one
   std::shared_ptr<TCPServerState> kept;  // while any is open
   std::unique_ptr<Drain> drain;
 };
@@ -149,10 +152,20 @@ void TCPServerState::guard(IOStream& stream, const Address& address,
   }
 }
 
+// Clients that are accepted together had to wait, and most have used the time
+// to ask for something.
+FirstInput TCPServerState::first_input() noexcept {
+  const std::uint64_t turn = loop->core().turns();
+  return std::exchange(accepted_in_turn, turn) == turn
+             ? FirstInput::likely_there
+             : FirstInput::to_come;
+}
+
 std::shared_ptr<IOStream> TCPServerState::make_stream(Socket connection) {
   UniqueFd fd(connection.release());
   if (!options.ssl) {
-    return adopt_accepted(*loop, std::move(fd), options.stream, this);
+    return adopt_accepted(*loop, std::move(fd), options.stream, this,
+                          first_input());
   }
   SSLStreamOptions tls;
   tls.handshake_timeout = options.handshake_timeout;

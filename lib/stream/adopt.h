@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "waterspout/iostream.h"
@@ -12,13 +13,15 @@
 
 namespace waterspout {
 
+enum class FirstInput : std::uint8_t { to_come, likely_there };
+
 /// A stream on `fd`, which is connected, non-blocking and closed on exec
 /// already: spares the system calls with which IOStream::create finds that out.
 /// `acceptor` counts it, unless it is null.
 /// Errors: throws as IOStream::create.
 [[nodiscard]] std::shared_ptr<IOStream> adopt_accepted(
     IOLoop& loop, UniqueFd fd, const IOStream::Options& options,
-    Acceptor* acceptor);
+    Acceptor* acceptor, FirstInput input);
 
 /// What TLS needs to know for one connection. Refers to both.
 struct Protection {

@@ -39,11 +39,13 @@ std::shared_ptr<IOStream> IOStream::create(IOLoop& loop, int fd,
 
 std::shared_ptr<IOStream> adopt_accepted(IOLoop& loop, UniqueFd fd,
                                          const IOStream::Options& options,
-                                         Acceptor* acceptor) {
+                                         Acceptor* acceptor, FirstInput input) {
   auto transport = std::make_unique<SocketTransport>(std::move(fd));
   transport->count_for(acceptor);
+  const Start start =
+      input == FirstInput::likely_there ? Start::open_with_input : Start::open;
   return make_owned<OwnedStream<IOStream>>(loop.core(), std::move(transport),
-                                           Start::open, options);
+                                           start, options);
 }
 
 // Everything that can fail comes before the bufferevent is taken apart.

@@ -67,11 +67,23 @@ void refuse_stream_options(const BaseIOStream::Options& options) {
   throw std::invalid_argument("IOStream: read_chunk_size: not 1 to 131072");
 }
 
+StreamCore::Phase StreamCore::initial_phase(Start start) noexcept {
+  switch (start) {
+    case Start::unconnected:
+      return Phase::unconnected;
+    case Start::connected:
+      return Phase::shaking_hands;
+    case Start::open:
+    case Start::open_with_input:
+      break;
+  }
+  return Phase::open;
+}
+
 StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
                        Start start, const BaseIOStream::Options& options)
-    : phase_(start == Start::open        ? Phase::open
-             : start == Start::connected ? Phase::shaking_hands
-                                         : Phase::unconnected),
+    : phase_(initial_phase(start)),
+      looks_for_input_(start == Start::open_with_input),
       loop_(&loop),
       transport_(std::move(transport)),
       half_close_(options.half_close),
@@ -113,16 +125,17 @@ bool StreamCore::sails_plainly() const noexcept {
 
 // Interest follows what is wanted now. Interest in reading is only ever added
 // here: it is dropped when an event comes that nobody wants, so that a stream
-// in its steady state does not change it.
+// in its steady state does not change it. A connection that ends with what it
+// brought, as those of busy servers do, is never polled.
 void StreamCore::settle() {
   if (!open()) {
     return;
   }
-  if (wants_input()) {
+  if (wants_input() && !looks_for_input_) {
     listen_for_input();
-    if (open() && transport_->holds_input()) {
-      post_task();
-    }
+  }
+  if (open() && input_waits()) {
+    post_task();
   }
   if (open() && transport_->holds_output()) {
     listen_for_output();

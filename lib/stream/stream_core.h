@@ -41,8 +41,9 @@ inline void check_stream_options(const BaseIOStream::Options& options) {
 class StreamCore : public LoopClient {
  public:
   /// What an adopted or a new transport is. One that is connected and has to
-  /// shake hands begins that in the loop's next turn.
-  enum class Start { unconnected, connected, open };
+  /// shake hands begins that in the loop's next turn. open_with_input: its
+  /// first input is likely there, and is looked for before it is polled for.
+  enum class Start { unconnected, connected, open, open_with_input };
 
   /// Errors: throws std::invalid_argument for options outside their bounds.
   StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport, Start start,
@@ -195,6 +196,7 @@ class StreamCore : public LoopClient {
   };
 
   // stream_core.cc
+  static Phase initial_phase(Start start) noexcept;
   [[gnu::always_inline]] void on_readable(IOLoop::Events ready) noexcept;
   void on_writable(IOLoop::Events ready) noexcept;
   template <class Step>
@@ -356,7 +358,7 @@ class StreamCore : public LoopClient {
     return !unread_.empty() || nothing_more_comes() || read_.needs_nothing();
   }
   [[nodiscard]] bool input_waits() const noexcept {
-    return wants_input() && transport_->holds_input();
+    return wants_input() && (looks_for_input_ || transport_->holds_input());
   }
   [[gnu::always_inline]] bool receive_once();
   bool receive_more(std::size_t missing);
@@ -421,6 +423,7 @@ class StreamCore : public LoopClient {
   bool shutting_down_ = false;  // our side ends when all is sent
   bool dispatching_ = false;    // callbacks are run, or about to be; or it dies
   bool in_plain_callback_ = false;      // that, and plain_
+  bool looks_for_input_;                // before that is polled for
   LoopCore* loop_;                      // null once the loop is closed
   std::shared_ptr<BaseIOStream> kept_;  // while there is something to report
   std::unique_ptr<Transport> transport_;

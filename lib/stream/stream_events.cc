@@ -261,6 +261,7 @@ void StreamCore::on_writable(IOLoop::Events /*ready*/) noexcept {
 
 void StreamCore::run_task() noexcept {
   if (input_waits()) {
+    looks_for_input_ = false;
     on_readable(IOLoop::READ);
     return;
   }

@@ -5,8 +5,9 @@ import re
 import textwrap
 
 import chart
-from measure import (CALLS, CPU, IDLE, INSTRUCTIONS, PEAK, SHARE, MeasureError)
-from report import NOTHING, number, ratio, value
+from measure import (CALLS, CPU, IDLE, INSTRUCTIONS, PEAK, SHARE, TO_LIMIT,
+                     MeasureError)
+from report import NOTHING, middle_half, number, ratio, value
 from workloads import LIMIT, OURS, OURS_AT_ONCE, WORKLOADS, servers
 
 PAGE = pathlib.Path(__file__).parents[2] / 'docs/benchmarks.md'
@@ -48,29 +49,29 @@ def _values(title, kept, figure, digits=0, shown=None):
 
 def _ratios(title, kept):
     def text(entries, name):
-        times = entries.get(name, {}).get(CPU)
-        limit = entries.get(LIMIT, {}).get(CPU)
-        if not times or not limit:
-            return NOTHING
-        if name == LIMIT:
-            return '1.00'
-        each = [one / other for one, other in zip(times, limit)]
-        return (f'{ratio(entries, name, CPU):.2f} '
-                f'({min(each):.2f}-{max(each):.2f})')
+        found = ratio(entries, name, CPU)
+        if found is None or name == LIMIT:
+            return number(found, 2)
+        low, high = middle_half(entries[name][TO_LIMIT])
+        return f'{found:.2f} ({low:.2f}-{high:.2f})'
     return _rows(title, kept, CPU, text)
 
 
 def _better(entries, figure):
-    """Peers that need clearly less than we do, with their figures."""
-    ours = value(entries.get(OURS, {}), figure)
-    found = {name: value(entries.get(name, {}), figure) for name in NAMES[1:]}
-    return ours, {name: other for name, other in found.items()
+    """Peers that need clearly less than we do, with their figures; of
+    processor time, the ratios to the limit."""
+    def found(name):
+        return (ratio(entries, name, CPU) if figure == CPU else
+                value(entries.get(name, {}), figure))
+    ours = found(OURS)
+    others = {name: found(name) for name in NAMES[1:]}
+    return ours, {name: other for name, other in others.items()
                   if ours and other and other * NOISE[figure] < ours}
 
 
 def _behind(kept):
     """Where we lose, a line for each figure and workload."""
-    words = {CALLS: ('system calls', 2), CPU: ('ns of processor time', 0),
+    words = {CALLS: ('system calls', 2), CPU: ('of the limit\'s processor time', 2),
              INSTRUCTIONS: ('instructions', 0)}
     for figure, (unit, digits) in words.items():
         for workload in WORKLOADS:
@@ -107,7 +108,7 @@ def _micro(kept):
 def _sections(kept):
     return {
         'Server CPU per operation, to ' + LIMIT:
-            _ratios('median of the turns (min-max)', kept),
+            _ratios('median of the turns (their middle half)', kept),
         'Server CPU per operation':
             _values('nanoseconds, median', kept, CPU),
         'System calls': _values('per operation', kept, CALLS, 2),

@@ -18,6 +18,7 @@ import tempfile
 CALLS = 'system_calls'
 INSTRUCTIONS = 'instructions'
 CPU = 'cpu_ns'
+TO_LIMIT = 'cpu_to_limit'
 PEAK = 'peak_kib'
 IDLE = 'bytes_per_connection'
 SHARE = 'least_share'
@@ -39,7 +40,7 @@ class Workload:
     in_flight: int = 1
     size: int = 64
     count: int = 3000  # operations between the two lengths of a counted run
-    timed: int = 100000  # operations of a timed run
+    timed: int = 0  # operations of a timed run
     tls: bool = False
     unit: str = 'operation'
     figures: tuple = (CALLS, INSTRUCTIONS, CPU)
@@ -186,15 +187,26 @@ class Bench:
         figures = (line.split() for line in done.stdout.splitlines())
         return {name: float(value) for name, value in figures}
 
-    def cpu(self, server, workload):
-        """Nanoseconds of the server's processor time for an operation, and the
-        most memory that it had, in KiB."""
+    def cpu(self, servers, workload, times):
+        """Short runs of the servers, one right after the other, so often: the
+        machine's pace changes several times a second. Gives for each server
+        nanoseconds of its processor time for an operation, a list, and the most
+        memory that it had, in KiB."""
+        with contextlib.ExitStack() as stack:
+            running = [(server, [], *stack.enter_context(
+                self.running(server, workload))) for server in servers]
+            for turn in range(times):
+                for server, found, process, port in (
+                        reversed(running) if turn % 2 else running):
+                    found.append(self._timed(server, workload, process, port))
+            return [(found, peak_memory(process.pid))
+                    for _, found, process, _ in running]
+
+    def _timed(self, server, workload, process, port):
         operations = in_rounds(workload, workload.timed * server.pace)
-        with self.running(server, workload) as (process, port):
-            got = self.put_load(workload, port, operations,
-                                in_rounds(workload, operations / 10),
-                                process.pid)
-            return got[CPU] / got['operations'], peak_memory(process.pid)
+        got = self.put_load(workload, port, operations,
+                            in_rounds(workload, operations / 10), process.pid)
+        return got[CPU] / got['operations']
 
     def figure(self, server, workload, name):
         """A figure that bench_load tells of the server."""

@@ -2,7 +2,7 @@
 
 import statistics
 
-from measure import CALLS, CPU, IDLE, INSTRUCTIONS, PEAK, SHARE
+from measure import CALLS, CPU, IDLE, INSTRUCTIONS, PEAK, SHARE, TO_LIMIT
 from workloads import LIMIT
 
 NOTHING = '-'
@@ -15,16 +15,19 @@ def value(entry, figure):
 
 
 def ratio(entries, server, figure):
-    """A server's figure to that of the limit, or None. What was measured in
-    turns is compared turn by turn."""
-    ours = entries.get(server, {}).get(figure)
-    limit = entries.get(LIMIT, {}).get(figure)
-    if not ours or not limit:
-        return None
-    if isinstance(ours, list):
-        return statistics.median(
-            one / other for one, other in zip(ours, limit))
-    return ours / limit
+    """A server's figure to that of the limit, or None. Processor time has been
+    compared turn by turn."""
+    if figure == CPU and server != LIMIT:
+        return value(entries.get(server, {}), TO_LIMIT)
+    ours = value(entries.get(server, {}), figure)
+    limit = value(entries.get(LIMIT, {}), figure)
+    return ours / limit if ours and limit else None
+
+
+def middle_half(found):
+    """Where the middle half of the values lies: two quartiles."""
+    low, _, high = statistics.quantiles(found, n=4)
+    return low, high
 
 
 def number(found, digits=0):
@@ -32,8 +35,8 @@ def number(found, digits=0):
 
 
 def _spread(entry):
-    times = entry.get(CPU)
-    return f'{min(times):,.0f}-{max(times):,.0f}' if times else NOTHING
+    ratios = entry.get(TO_LIMIT)
+    return '{:.2f}-{:.2f}'.format(*middle_half(ratios)) if ratios else NOTHING
 
 
 def _to_limit(figure):
@@ -51,9 +54,9 @@ COLUMNS = {
     CALLS: [_plain('system calls', CALLS, 3), _to_limit(CALLS)],
     INSTRUCTIONS: [_plain('instructions', INSTRUCTIONS),
                    _to_limit(INSTRUCTIONS)],
-    CPU: [_plain('CPU ns', CPU),
-          ('min-max', lambda entries, name: _spread(entries[name])),
-          _to_limit(CPU), _plain('peak KiB', PEAK)],
+    CPU: [_plain('CPU ns', CPU), _to_limit(CPU),
+          ('middle half', lambda entries, name: _spread(entries[name])),
+          _plain('peak KiB', PEAK)],
     IDLE: [_plain('bytes a connection', IDLE), _to_limit(IDLE)],
     SHARE: [_plain('least share', SHARE, 2)],
 }

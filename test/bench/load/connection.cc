@@ -83,9 +83,8 @@ void Connection::send(std::string_view data) {
 }
 
 void Connection::set_send_buffer_size(int bytes) {
-  checked(
-      ::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes),
-      "setsockopt");
+  checked(::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes),
+          "setsockopt");
 }
 
 // 0 at the end of the stream.

@@ -14,8 +14,8 @@ constexpr std::size_t kMegabyte = 1'000'000;
 constexpr std::size_t kPiece = std::size_t{256} * 1024;
 
 // Left to itself, the kernel lets as much pile up between client and server as
-// the processor's caches hold, or much more: servers then take 120 or 340 us for
-// the same megabyte, by luck.
+// the processor's caches hold, or much more: servers then take 120 or 340 us
+// for the same megabyte, by luck.
 constexpr int kSendBuffer = 512 * 1024;
 
 constexpr std::string_view kRequest =

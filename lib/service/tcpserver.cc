@@ -82,7 +82,9 @@ struct TCPServerState final
   std::vector<Listener> listeners;
   std::vector<Socket> pending;  // bound, and not yet accepted from
   std::size_t open = 0;
-  std::uint64_t accepted_in_turn = 0;    // the last one
+  std::uint64_t accepting_turn = 0;      // the last one
+  int crowd = 0;                         // accepted in it
+  int crowd_before = 0;                  // in the one before
   std::shared_ptr<TCPServerState> kept;  // while any is open
   std::unique_ptr<Drain> drain;
 };
@@ -153,12 +155,14 @@ void TCPServerState::guard(IOStream& stream, const Address& address,
 }
 
 // Clients that are accepted together had to wait, and most have used the time
-// to ask for something.
+// to ask for something. The first of a crowd is told by the crowd before.
 FirstInput TCPServerState::first_input() noexcept {
   const std::uint64_t turn = loop->core().turns();
-  return std::exchange(accepted_in_turn, turn) == turn
-             ? FirstInput::likely_there
-             : FirstInput::to_come;
+  if (std::exchange(accepting_turn, turn) != turn) {
+    crowd_before = std::exchange(crowd, 0);
+  }
+  return ++crowd > 1 || crowd_before > 1 ? FirstInput::likely_there
+                                         : FirstInput::to_come;
 }
 
 std::shared_ptr<IOStream> TCPServerState::make_stream(Socket connection) {

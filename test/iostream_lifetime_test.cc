@@ -21,6 +21,7 @@
 #include "support/stream_pair.h"
 
 using waterspout::Address;
+using waterspout::IOLoop;
 using waterspout::IOStream;
 using waterspout::StreamClosedError;
 using waterspout::StreamErrc;
@@ -307,6 +308,32 @@ TEST_CASE("No cycle survives a close") {
   }
   CHECK(stream->closed());
   CHECK(watch.use_count() == 1);
+}
+
+TEST_CASE(
+    "A stream without a connection that its own read holds goes with the "
+    "loop") {
+  std::weak_ptr<IOStream> watch;
+  {
+    IOLoop loop;
+    StreamPtr stream = IOStream::create(loop);
+    watch = stream;
+    IOStream& s = *stream;
+    s.set_close_callback([] {});
+    s.read_until("\n", [stream = std::move(stream)](std::string_view) {});
+    CHECK_FALSE(watch.expired());
+  }
+  CHECK(watch.expired());
+}
+
+TEST_CASE("And with its close") {
+  LoopFixture loop;
+  StreamPtr stream = IOStream::create(loop);
+  const std::weak_ptr<IOStream> watch = stream;
+  IOStream& s = *stream;
+  s.read_until("\n", [stream = std::move(stream)](std::string_view) {});
+  s.close();
+  CHECK(watch.expired());
 }
 
 TEST_CASE("The echo of the manual lets its streams go") {

@@ -364,8 +364,10 @@ void StreamCore::let_go_of_output(bool orderly) noexcept {
   }
 }
 
+// One that is not kept may be held by nobody but its own callbacks.
 void StreamCore::loop_closed() noexcept {
-  const std::shared_ptr<BaseIOStream> kept = std::move(kept_);
+  const std::shared_ptr<BaseIOStream> held =
+      kept_ ? std::move(kept_) : shared();
   if (!closed()) {
     phase_ = Phase::closed;
     end_ = End::loop_closed;

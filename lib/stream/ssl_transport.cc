@@ -273,13 +273,15 @@ Transfer SSLTransport::with_reason(Transfer failed) noexcept {
 
 void SSLTransport::finish() noexcept { static_cast<void>(end_output()); }
 
-// Where the peer has gone, the next read tells.
+// Where the peer has gone, the next read tells, after what it has sent.
 Transfer SSLTransport::end_output() noexcept {
   if (session_->close().step == Step::failed) {
     return session_failed();
   }
-  static_cast<void>(flush());
-  return Outcome::done;
+  const Transfer sent = flush();
+  const bool untold = sent.outcome == Outcome::failed &&
+                      sent.error() == std::errc::not_enough_memory;
+  return untold ? sent : Transfer(Outcome::done);
 }
 
 Transfer SSLTransport::session_failed() const noexcept {

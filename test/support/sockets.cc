@@ -56,7 +56,9 @@ std::uint16_t bind_to_loopback(int fd) {
 
 }  // namespace
 
-UniquePeerFd::UniquePeerFd(int fd) : fd_(fd) {
+// It owns the descriptor before anything can fail.
+UniquePeerFd::UniquePeerFd(int fd) : UniquePeerFd() {
+  fd_ = fd;
   set_option(fd, SOL_SOCKET, SO_RCVTIMEO, kLimit);
   set_option(fd, SOL_SOCKET, SO_SNDTIMEO, kLimit);
 }
@@ -217,7 +219,12 @@ SocketPair make_unix_sockets() {
   checked(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()),
           "socketpair");
   SocketPair pair;
-  pair.client = UniquePeerFd(fds[0]);
+  try {
+    pair.client = UniquePeerFd(fds[0]);
+  } catch (...) {
+    ::close(fds[1]);
+    throw;
+  }
   pair.server = UniquePeerFd(fds[1]);
   return pair;
 }

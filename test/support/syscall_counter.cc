@@ -10,9 +10,12 @@
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "support/failing_call.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -66,6 +69,12 @@ struct State {
 constinit State state;
 
 bool watched(int fd) noexcept { return state.active && fd == state.fd; }
+
+// Whose write cannot fail.
+bool is_eventfd(int fd) noexcept {
+  struct stat status {};
+  return fstat(fd, &status) == 0 && (status.st_mode & S_IFMT) == 0;
+}
 
 template <class... Args>
 ssize_t call(long number, Args... args) noexcept {
@@ -182,6 +191,7 @@ void SyscallCounter::limit_send(std::size_t bytes) noexcept {
 using waterspout::test::call;
 using waterspout::test::cut_message;
 using waterspout::test::CutPieces;
+using waterspout::test::must_fail;
 using waterspout::test::receive;
 using waterspout::test::state;
 using waterspout::test::transmit;
@@ -190,12 +200,18 @@ using waterspout::test::watched;
 extern "C" {
 
 ssize_t recv(int fd, void* buffer, size_t size, int flags) {
+  if (must_fail("recv", fd)) {
+    return -1;
+  }
   return receive(fd, size, [&](size_t limit) {
     return call(SYS_recvfrom, fd, buffer, limit, flags, nullptr, nullptr);
   });
 }
 
 ssize_t recvmsg(int fd, msghdr* message, int flags) {
+  if (must_fail("recvmsg", fd)) {
+    return -1;
+  }
   return receive(fd, waterspout::test::kNoLimit, [&](size_t limit) {
     CutPieces pieces(message->msg_iov, message->msg_iovlen, limit);
     msghdr cut = cut_message(*message, pieces);
@@ -204,12 +220,18 @@ ssize_t recvmsg(int fd, msghdr* message, int flags) {
 }
 
 ssize_t read(int fd, void* buffer, size_t size) {
+  if (must_fail("read", fd)) {
+    return -1;
+  }
   return receive(fd, size, [&](size_t limit) {
     return call(SYS_read, fd, buffer, limit);
   });
 }
 
 ssize_t readv(int fd, const iovec* list, int count) {
+  if (must_fail("readv", fd)) {
+    return -1;
+  }
   return receive(fd, waterspout::test::kNoLimit, [&](size_t limit) {
     CutPieces pieces(list, static_cast<size_t>(count), limit);
     return call(SYS_readv, fd, pieces.data(), pieces.size());
@@ -217,12 +239,18 @@ ssize_t readv(int fd, const iovec* list, int count) {
 }
 
 ssize_t send(int fd, const void* buffer, size_t size, int flags) {
+  if (must_fail("send", fd)) {
+    return -1;
+  }
   return transmit(fd, size, [&](size_t limit) {
     return call(SYS_sendto, fd, buffer, limit, flags, nullptr, 0);
   });
 }
 
 ssize_t sendmsg(int fd, const msghdr* message, int flags) {
+  if (must_fail("sendmsg", fd)) {
+    return -1;
+  }
   return transmit(fd, waterspout::test::kNoLimit, [&](size_t limit) {
     CutPieces pieces(message->msg_iov, message->msg_iovlen, limit);
     msghdr cut = cut_message(*message, pieces);
@@ -231,12 +259,18 @@ ssize_t sendmsg(int fd, const msghdr* message, int flags) {
 }
 
 ssize_t write(int fd, const void* buffer, size_t size) {
+  if (!waterspout::test::is_eventfd(fd) && must_fail("write", fd)) {
+    return -1;
+  }
   return transmit(fd, size, [&](size_t limit) {
     return call(SYS_write, fd, buffer, limit);
   });
 }
 
 ssize_t writev(int fd, const iovec* list, int count) {
+  if (must_fail("writev", fd)) {
+    return -1;
+  }
   return transmit(fd, waterspout::test::kNoLimit, [&](size_t limit) {
     CutPieces pieces(list, static_cast<size_t>(count), limit);
     return call(SYS_writev, fd, pieces.data(), pieces.size());
@@ -244,6 +278,13 @@ ssize_t writev(int fd, const iovec* list, int count) {
 }
 
 int connect(int fd, const sockaddr* address, socklen_t size) {
+  if (must_fail("connect")) {
+    if (errno == EINTR) {
+      call(SYS_connect, fd, address, size);
+      errno = EINTR;
+    }
+    return -1;
+  }
   if (const int error = std::exchange(state.connect_error, 0); error != 0) {
     errno = error;
     return -1;
@@ -252,6 +293,9 @@ int connect(int fd, const sockaddr* address, socklen_t size) {
 }
 
 int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
+  if (must_fail("epoll_ctl")) {
+    return -1;
+  }
   state.counts.epoll_ctl += 1;
   if (watched(fd) && state.epoll_ctl_error != 0) {
     errno = std::exchange(state.epoll_ctl_error, 0);
@@ -261,6 +305,9 @@ int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
 }
 
 int epoll_wait(int epoll, epoll_event* events, int capacity, int timeout) {
+  if (must_fail("epoll_wait")) {
+    return -1;
+  }
   state.counts.epoll_wait += 1;
   return static_cast<int>(call(SYS_epoll_pwait, epoll, events, capacity,
                                timeout, nullptr, size_t{_NSIG / 8}));

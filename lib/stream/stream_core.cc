@@ -83,13 +83,13 @@ StreamCore::Phase StreamCore::initial_phase(Start start) noexcept {
 StreamCore::StreamCore(LoopCore& loop, std::unique_ptr<Transport> transport,
                        Start start, const BaseIOStream::Options& options)
     : phase_(initial_phase(start)),
-      looks_for_input_(start == Start::open_with_input),
       loop_(&loop),
       transport_(std::move(transport)),
       half_close_(options.half_close),
       read_chunk_size_(chunk_size(options)),
       max_buffer_size_(options.max_buffer_size),
-      max_write_buffer_size_(options.max_write_buffer_size) {
+      max_write_buffer_size_(options.max_write_buffer_size),
+      looks_for_input_(start == Start::open_with_input) {
   check_stream_options(options);
   if (loop.closed()) {
     throw std::logic_error("IOStream: the loop is closed");

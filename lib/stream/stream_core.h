@@ -423,7 +423,6 @@ class StreamCore : public LoopClient {
   bool shutting_down_ = false;  // our side ends when all is sent
   bool dispatching_ = false;    // callbacks are run, or about to be; or it dies
   bool in_plain_callback_ = false;      // that, and plain_
-  bool looks_for_input_;                // before that is polled for
   LoopCore* loop_;                      // null once the loop is closed
   std::shared_ptr<BaseIOStream> kept_;  // while there is something to report
   std::unique_ptr<Transport> transport_;
@@ -441,7 +440,8 @@ class StreamCore : public LoopClient {
 
   [[no_unique_address]] ReadRequest read_;
   ReadBuffer unread_;
-  WriteQueue write_;
+  [[no_unique_address]] WriteQueue write_;
+  bool looks_for_input_;          // before that is polled for
   std::unique_ptr<Extra> extra_;  // gone before transport_ is
 };
 

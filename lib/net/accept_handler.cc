@@ -21,6 +21,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr int kAcceptsPerTurn = 128;
+// With one connection each, until it is tried whether more wait.
 constexpr int kTurnsBeforeMore = 8;
 constexpr Duration kPauseWithoutRoom = milliseconds(100);
 constexpr Duration kPauseAfterFailure = seconds(1);

@@ -307,8 +307,9 @@ void StreamCore::shut_without_memory() noexcept {
 
 // The one way to be closed. Events go before the descriptor; callbacks that can
 // run no more are destroyed last, when the stream is consistent, since their
-// destructors may call it.
+// destructors may call it. Where no event holds it, they may be all that does.
 void StreamCore::shut() noexcept {
+  const std::shared_ptr<BaseIOStream> held = dispatching_ ? nullptr : shared();
   const bool was_open = open();
   phase_ = Phase::closed;
   set_plain(false);

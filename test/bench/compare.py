@@ -23,7 +23,7 @@ from measure import (CALLS, CPU, IDLE, INSTRUCTIONS, PEAK, SHARE, Bench,
 
 # How often a figure is taken; the median counts. With --quick, and without.
 COUNTS = {True: 1, False: 3}
-TURNS = {True: 40, False: 80}
+TURNS = {True: 20, False: 80}
 MICRO = 'micro'
 
 

@@ -115,6 +115,10 @@ TEST_CASE(
   second.send("second\n");
   loop.run_turns(1);
   CHECK(second.recv_ready() == "second\n");
+  const UniquePeerFd later = connect_to(server.address());
+  later.send("later\n");
+  loop.run_turns(1);  // where a crowd was, another one is expected
+  CHECK(later.recv_ready() == "later\n");
   std::string got = first.recv_ready();
   silent.send("at last\n");
   std::string got_late;
@@ -124,7 +128,7 @@ TEST_CASE(
     return got == "first\n" && got_late == "at last\n";
   }));
   server.streams.clear();
-  for (const UniquePeerFd* client : {&first, &second, &silent}) {
+  for (const UniquePeerFd* client : {&first, &second, &silent, &later}) {
     shutdown(client->get(), SHUT_WR);
   }
   CHECK(loop.run_until([&] { return server.connections() == 0; }));

@@ -10,7 +10,7 @@
 #include "context/backtrace.h"
 
 namespace waterspout {
-namespace {
+namespace detail {
 
 struct Registration {
   Origin origin;
@@ -25,10 +25,6 @@ struct Trace {
   std::array<Registration, kDepth> registrations;
   std::size_t count = 0;
 };
-
-}  // namespace
-
-namespace detail {
 
 /// One link of an immutable chain, innermost first: a context, or the trace of
 /// the callback that captured the chain. Counts its references; the link that
@@ -318,10 +314,10 @@ Deactivate::Deactivate(std::shared_ptr<detail::Context> context) noexcept
 void Deactivate::operator()() const noexcept { context_->deactivate(); }
 
 std::string describe_backtrace(const detail::ContextLink* link) {
-  const Trace* const trace = detail::trace_of(link);
+  const detail::Trace* const trace = detail::trace_of(link);
   std::string text;
   for (std::size_t i = 0; trace != nullptr && i < trace->count; ++i) {
-    const Registration& registration = trace->registrations[i];
+    const detail::Registration& registration = trace->registrations[i];
     text += i == 0 ? "" : ", from ";
     text +=
         registration.operation != nullptr ? registration.operation : "callback";

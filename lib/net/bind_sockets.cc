@@ -20,7 +20,7 @@
 namespace waterspout {
 namespace {
 
-constexpr const char* kOperation = "bind_sockets";
+constexpr const char* kBindSockets = "bind_sockets";
 
 // How often an automatic port that another family cannot have is given up for
 // another one.
@@ -42,7 +42,8 @@ struct Request {
 };
 
 [[noreturn]] void throw_unresolved(const Request& request, int code) {
-  const std::string what = std::string(kOperation) + ": " + request.describe();
+  const std::string what =
+      std::string(kBindSockets) + ": " + request.describe();
   if (code == EAI_SYSTEM) {
     throw std::system_error(errno, std::generic_category(), what);
   }
@@ -100,18 +101,18 @@ Socket bind_one(const Address& address, const BindOptions& options) {
   const std::string object = address.to_string();
   Socket socket = make_socket(address.family());
   if (!socket) {
-    throw_errno(errno, kOperation, object);
+    throw_errno(errno, kBindSockets, object);
   }
-  set_option(socket, SOL_SOCKET, SO_REUSEADDR, kOperation, object);
+  set_option(socket, SOL_SOCKET, SO_REUSEADDR, kBindSockets, object);
   if (options.reuse_port) {
-    set_option(socket, SOL_SOCKET, SO_REUSEPORT, kOperation, object);
+    set_option(socket, SOL_SOCKET, SO_REUSEPORT, kBindSockets, object);
   }
   if (address.family() == AF_INET6) {
     // Both families may then listen on the same port.
-    set_option(socket, IPPROTO_IPV6, IPV6_V6ONLY, kOperation, object);
+    set_option(socket, IPPROTO_IPV6, IPV6_V6ONLY, kBindSockets, object);
   }
-  bind_socket(socket, address, kOperation, object);
-  listen_on(socket, options.backlog, kOperation, object);
+  bind_socket(socket, address, kBindSockets, object);
+  listen_on(socket, options.backlog, kBindSockets, object);
   return socket;
 }
 
@@ -152,7 +153,7 @@ std::vector<Socket> bind_all(const std::vector<Address>& addresses,
 
 std::vector<Socket> bind_sockets(std::uint16_t port, std::string_view address,
                                  BindOptions options) {
-  check_backlog(options.backlog, kOperation);
+  check_backlog(options.backlog, kBindSockets);
   if (address.find('\0') != std::string_view::npos) {
     throw std::invalid_argument("bind_sockets: \"" + escape_bytes(address) +
                                 "\": holds a NUL");

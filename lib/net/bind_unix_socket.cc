@@ -13,12 +13,12 @@
 namespace waterspout {
 namespace {
 
-constexpr const char* kOperation = "bind_unix_socket";
+constexpr const char* kBindUnixSocket = "bind_unix_socket";
 
 bool somebody_listens(const Address& address) {
   const Socket probe = make_socket(AF_UNIX);
   if (!probe) {
-    throw_errno(errno, kOperation, address.to_string());
+    throw_errno(errno, kBindUnixSocket, address.to_string());
   }
   const int result = ::connect(probe.fileno(), address.data(),
                                static_cast<socklen_t>(address.size()));
@@ -32,23 +32,24 @@ void remove_stale_file(const std::string& path, const Address& address) {
     if (errno == ENOENT) {
       return;
     }
-    throw_errno(errno, kOperation, address.to_string());
+    throw_errno(errno, kBindUnixSocket, address.to_string());
   }
   if (!S_ISSOCK(status.st_mode)) {
-    throw_errno(EEXIST, kOperation, address.to_string() + ": is no socket");
+    throw_errno(EEXIST, kBindUnixSocket,
+                address.to_string() + ": is no socket");
   }
   if (somebody_listens(address)) {
-    throw_errno(EADDRINUSE, kOperation, address.to_string());
+    throw_errno(EADDRINUSE, kBindUnixSocket, address.to_string());
   }
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
-    throw_errno(errno, kOperation, address.to_string());
+    throw_errno(errno, kBindUnixSocket, address.to_string());
   }
 }
 
 }  // namespace
 
 Socket bind_unix_socket(std::string_view path, UnixSocketOptions options) {
-  check_backlog(options.backlog, kOperation);
+  check_backlog(options.backlog, kBindUnixSocket);
   const Address address = Address::unix_path(path);
   const std::string object = address.to_string();
   const bool abstract = path.front() == '\0';
@@ -58,16 +59,16 @@ Socket bind_unix_socket(std::string_view path, UnixSocketOptions options) {
   }
   Socket socket = make_socket(AF_UNIX);
   if (!socket) {
-    throw_errno(errno, kOperation, object);
+    throw_errno(errno, kBindUnixSocket, object);
   }
-  bind_socket(socket, address, kOperation, object);
+  bind_socket(socket, address, kBindUnixSocket, object);
   // Before it listens: until then connecting is refused.
   if (!abstract && ::chmod(file.c_str(), options.mode) != 0) {
     const int code = errno;
     ::unlink(file.c_str());
-    throw_errno(code, kOperation, object);
+    throw_errno(code, kBindUnixSocket, object);
   }
-  listen_on(socket, options.backlog, kOperation, object);
+  listen_on(socket, options.backlog, kBindUnixSocket, object);
   return socket;
 }
 

@@ -17,7 +17,7 @@ namespace {
 // SD_LISTEN_FDS_START of sd_listen_fds(3).
 constexpr int kFirst = 3;
 
-constexpr const char* kOperation = "inherited_sockets";
+constexpr const char* kInheritedSockets = "inherited_sockets";
 
 std::optional<int> parse_number(std::string_view digits) {
   int number = 0;
@@ -47,12 +47,13 @@ std::vector<Socket> inherited_sockets() {
   }
   const std::optional<int> count = parse_number(count_text);
   if (!count) {
-    throw std::invalid_argument(std::string(kOperation) + ": LISTEN_FDS: \"" +
-                                escape_bytes(count_text) + "\" is no count");
+    throw std::invalid_argument(std::string(kInheritedSockets) +
+                                ": LISTEN_FDS: \"" + escape_bytes(count_text) +
+                                "\" is no count");
   }
   std::vector<Socket> sockets;
   for (int fd = kFirst; fd - kFirst < *count; ++fd) {
-    prepare_listener(fd, kOperation);
+    prepare_listener(fd, kInheritedSockets);
     sockets.emplace_back(fd);
   }
   return sockets;

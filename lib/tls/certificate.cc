@@ -1,5 +1,4 @@
 #include <array>
-#include <new>
 
 #include <arpa/inet.h>
 
@@ -7,26 +6,13 @@
 #include <openssl/x509v3.h>
 
 #include "tls/credentials.h"
+#include "tls/memory_bio.h"
 
 namespace waterspout {
 namespace {
 
-std::string text_in(BIO* bio) {
-  char* text = nullptr;
-  const long size = BIO_get_mem_data(bio, &text);
-  return {text, static_cast<std::size_t>(size)};
-}
-
-BioPtr make_memory() {
-  BioPtr bio(BIO_new(BIO_s_mem()));
-  if (!bio) {
-    throw std::bad_alloc();
-  }
-  return bio;
-}
-
 std::string describe_name(const X509_NAME* name) {
-  const BioPtr bio = make_memory();
+  const BioPtr bio = make_memory_bio();
   constexpr unsigned long kForm = XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB;
   X509_NAME_print_ex(bio.get(), name, 0, kForm);
   return text_in(bio.get());
@@ -69,10 +55,10 @@ SSLCertificate describe_certificate(X509* certificate) {
   described.subject = describe_name(X509_get_subject_name(certificate));
   described.issuer = describe_name(X509_get_issuer_name(certificate));
   add_alternative_names(certificate, described);
-  const BioPtr pem = make_memory();
+  const BioPtr pem = make_memory_bio();
   PEM_write_bio_X509(pem.get(), certificate);
   described.pem = text_in(pem.get());
-  const BioPtr der = make_memory();
+  const BioPtr der = make_memory_bio();
   i2d_X509_bio(der.get(), certificate);
   described.der = text_in(der.get());
   return described;

@@ -2,7 +2,6 @@
 
 #include <stdexcept>
 
-#include <openssl/bio.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
@@ -11,20 +10,21 @@
 #include "waterspout/address.h"
 #include "waterspout/error.h"
 
+#include "tls/memory_bio.h"
 #include "tls/openssl_ptr.h"
 #include "tls/tls_error.h"
 
 namespace waterspout {
 namespace {
 
-constexpr const char* kOperation = "make_test_certificate";
+constexpr const char* kMakeTestCertificate = "make_test_certificate";
 
 constexpr long kHour = 3600;
 constexpr long kDay = 24 * kHour;
 
 void check(bool good) {
   if (!good) {
-    throw_ssl_error(kOperation);
+    throw_ssl_error(kMakeTestCertificate);
   }
 }
 
@@ -32,7 +32,7 @@ void check(bool good) {
 std::string alternative_name(const std::string& host) {
   if (host.empty() ||
       host.find_first_of(std::string_view(",\n\0 ", 4)) != std::string::npos) {
-    throw std::invalid_argument(std::string(kOperation) + ": \"" +
+    throw std::invalid_argument(std::string(kMakeTestCertificate) + ": \"" +
                                 escape_bytes(host) + "\": can be no host");
   }
   try {
@@ -76,12 +76,6 @@ CertificatePtr make_certificate(const std::string& host, EVP_PKEY* key) {
   return made;
 }
 
-std::string text_in(BIO* bio) {
-  char* text = nullptr;
-  const long size = BIO_get_mem_data(bio, &text);
-  return {text, static_cast<std::size_t>(size)};
-}
-
 }  // namespace
 
 CertificateAndKey make_test_certificate(const std::string& host) {
@@ -89,9 +83,8 @@ CertificateAndKey make_test_certificate(const std::string& host) {
   const KeyPtr key(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"));
   check(key != nullptr);
   const CertificatePtr certificate = make_certificate(host, key.get());
-  const BioPtr public_part(BIO_new(BIO_s_mem()));
-  const BioPtr secret_part(BIO_new(BIO_s_mem()));
-  check(public_part != nullptr && secret_part != nullptr);
+  const BioPtr public_part = make_memory_bio();
+  const BioPtr secret_part = make_memory_bio();
   check(PEM_write_bio_X509(public_part.get(), certificate.get()) == 1);
   check(PEM_write_bio_PrivateKey(secret_part.get(), key.get(), nullptr, nullptr,
                                  0, nullptr, nullptr) == 1);

@@ -16,10 +16,13 @@
 #include "support/scripted_http_server.h"
 #include "support/sockets.h"
 #include "support/temp_dir.h"
+#include "support/text.h"
 
+using waterspout::test::contains;
 using waterspout::test::FullListener;
 using waterspout::test::http_fetch;
 using waterspout::test::http_fetch_command;
+using waterspout::test::kHello;
 using waterspout::test::Program;
 using waterspout::test::ProgramResult;
 using waterspout::test::RefusingPort;
@@ -27,16 +30,7 @@ using waterspout::test::run_program;
 using waterspout::test::ScriptedHttpServer;
 using waterspout::test::TempDir;
 
-namespace {
-
-const std::string kHello =
-    "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n";
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_SUITE_BEGIN("http_fetch_connect");
 

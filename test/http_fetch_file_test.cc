@@ -16,6 +16,8 @@
 
 using waterspout::test::http_fetch;
 using waterspout::test::http_fetch_command;
+using waterspout::test::kHead;
+using waterspout::test::kHello;
 using waterspout::test::Program;
 using waterspout::test::ProgramResult;
 using waterspout::test::ScriptedAnswer;
@@ -26,9 +28,6 @@ namespace {
 
 using End = ScriptedAnswer::End;
 using Names = std::vector<std::string>;
-
-const std::string kHead = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n";
-const std::string kHello = kHead + "hello\n";
 
 unsigned mode_of(const std::string& path) {
   return static_cast<unsigned>(std::filesystem::status(path).permissions());

@@ -11,8 +11,10 @@
 #include "support/http_fetch.h"
 #include "support/program.h"
 #include "support/temp_dir.h"
+#include "support/text.h"
 #include "support/web_servers.h"
 
+using waterspout::test::contains;
 using waterspout::test::http_fetch;
 using waterspout::test::NginxServer;
 using waterspout::test::Program;
@@ -32,10 +34,6 @@ std::string make_body(std::size_t size) {
     body += static_cast<char>(state >> 24);
   }
   return body;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 // Sanitizers keep what was freed for a while, and count it as in use.

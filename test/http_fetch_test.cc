@@ -12,10 +12,14 @@
 #include "support/program.h"
 #include "support/scripted_http_server.h"
 #include "support/sockets.h"
+#include "support/text.h"
 
 using waterspout::test::accept_from;
+using waterspout::test::contains;
 using waterspout::test::http_fetch;
 using waterspout::test::http_fetch_command;
+using waterspout::test::kHead;
+using waterspout::test::kHello;
 using waterspout::test::listen_on_loopback;
 using waterspout::test::Program;
 using waterspout::test::ProgramResult;
@@ -29,8 +33,6 @@ namespace {
 
 using End = ScriptedAnswer::End;
 
-const std::string kHead = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n";
-const std::string kHello = kHead + "hello\n";
 const std::string kMissing =
     "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nnone\n";
 
@@ -38,10 +40,6 @@ std::string redirect(const std::string& location, int status = 302) {
   return "HTTP/1.1 " + std::to_string(status) +
          " Elsewhere\r\nLocation: " + location +
          "\r\nContent-Length: 5\r\n\r\nmoved";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include <doctest/doctest.h>
 
+#include "support/certificate_files.h"
 #include "support/certificates.h"
 #include "support/http_fetch.h"
 #include "support/program.h"
@@ -18,13 +19,17 @@
 #include "support/scripted_http_server.h"
 #include "support/sockets.h"
 #include "support/temp_dir.h"
+#include "support/text.h"
 #include "support/web_servers.h"
 
 using waterspout::test::announced_port;
 using waterspout::test::Authority;
+using waterspout::test::CertificateFiles;
+using waterspout::test::contains;
 using waterspout::test::http_fetch;
 using waterspout::test::http_fetch_command;
 using waterspout::test::Identity;
+using waterspout::test::kHello;
 using waterspout::test::listen_on_loopback;
 using waterspout::test::make_self_signed;
 using waterspout::test::Program;
@@ -41,30 +46,10 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-const std::string kHello =
-    "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n";
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-/// Certificates in files, for programs.
-struct Files {
-  explicit Files(const Identity& server = Authority::shared().issue())
-      : ca(dir.write("ca.pem", Authority::shared().certificate())),
-        certificate(dir.write("server.pem", server.certificate)),
-        key(dir.write("server.key", server.key)) {}
-
-  TempDir dir;
-  std::string ca;  ///< the authority that the tests trust
-  std::string certificate;
-  std::string key;
-};
-
 /// The sample http_server under TLS, over a directory with a file "a.txt".
 class SampleServer {
  public:
-  explicit SampleServer(const Files& files,
+  explicit SampleServer(const CertificateFiles& files,
                         const std::string& address = "127.0.0.1")
       : program_(sample_command(
             "http_server",
@@ -96,7 +81,7 @@ class SampleServer {
 /// test/tools/https_server.py.
 class PythonTLSServer {
  public:
-  explicit PythonTLSServer(const Files& files, Words arguments = {})
+  explicit PythonTLSServer(const CertificateFiles& files, Words arguments = {})
       : program_(command(files, std::move(arguments))) {
     const std::string& text = program_.wait_for_out("/)");
     const auto begin = text.find('(') + 1;
@@ -111,7 +96,7 @@ class PythonTLSServer {
   }
 
  private:
-  static Words command(const Files& files, Words arguments) {
+  static Words command(const CertificateFiles& files, Words arguments) {
     const char* root = std::getenv("WATERSPOUT_SOURCE_ROOT");
     if (root == nullptr) {
       throw std::runtime_error("WATERSPOUT_SOURCE_ROOT is not set");
@@ -143,7 +128,7 @@ std::string reason_for(Words arguments, const std::string& url) {
 TEST_SUITE_BEGIN("http_fetch_tls");
 
 TEST_CASE("http_fetch fetches https URLs of a server that it trusts") {
-  const Files files;
+  const CertificateFiles files;
   const SampleServer server(files);
   ProgramResult result;
 
@@ -192,7 +177,7 @@ TEST_CASE("http_fetch refuses a certificate that is no good, and says why") {
   };
   for (const Example& example : examples) {
     CAPTURE(example.reason);
-    const Files files(example.identity);
+    const CertificateFiles files(example.identity);
     const SampleServer server(files);
 
     const std::string reason = reason_for({"--cacert", files.ca}, server.url());
@@ -208,14 +193,15 @@ TEST_CASE("http_fetch refuses a certificate that is no good, and says why") {
 }
 
 TEST_CASE("http_fetch trusts the system's store alone unless it is told to") {
-  const Files files;
+  const CertificateFiles files;
   const SampleServer server(files);
   CHECK(contains(reason_for({}, server.url()),
                  "the certificate is of no known authority"));
 }
 
 TEST_CASE("http_fetch verifies the host that the URL names") {
-  const Files files(Authority::shared().issue({.names = "DNS:localhost"}));
+  const CertificateFiles files(
+      Authority::shared().issue({.names = "DNS:localhost"}));
   const SampleServer server(files);
   CHECK(http_fetch({"--cacert", files.ca, server.url("LocalHost")}).out ==
         "hello\n");
@@ -224,21 +210,21 @@ TEST_CASE("http_fetch verifies the host that the URL names") {
 }
 
 TEST_CASE("http_fetch fetches from IPv6 literals by https") {
-  const Files files(Authority::shared().issue({.names = "IP:::1"}));
+  const CertificateFiles files(Authority::shared().issue({.names = "IP:::1"}));
   const SampleServer server(files, "::1");
   const ProgramResult result =
       http_fetch({"--cacert", files.ca, server.url("[::1]")});
   CHECK(result.exit_code == 0);
   CHECK(result.out == "hello\n");
 
-  const Files other(Authority::shared().issue({.names = "IP:::2"}));
+  const CertificateFiles other(Authority::shared().issue({.names = "IP:::2"}));
   const SampleServer impostor(other, "::1");
   CHECK(contains(reason_for({"--cacert", files.ca}, impostor.url("[::1]")),
                  "the certificate is for another host"));
 }
 
 TEST_CASE("http_fetch speaks TLS 1.2 and 1.3, and names the host") {
-  const Files files;
+  const CertificateFiles files;
   for (const std::string version : {"1.2", "1.3"}) {
     CAPTURE(version);
     const PythonTLSServer server(files, {"--version", version});
@@ -255,7 +241,7 @@ TEST_CASE("http_fetch speaks TLS 1.2 and 1.3, and names the host") {
 }
 
 TEST_CASE("http_fetch --cert presents a certificate to who asks for one") {
-  const Files files;
+  const CertificateFiles files;
   const Identity client = Authority::shared().issue(
       {.common_name = "somebody", .purpose = "clientAuth"});
   const std::string certificate = files.dir.write("cert", client.certificate);
@@ -284,7 +270,7 @@ TEST_CASE("http_fetch --cert presents a certificate to who asks for one") {
 }
 
 TEST_CASE("http_fetch tells files that are no good, for https alone") {
-  const Files files;
+  const CertificateFiles files;
   const std::string text = files.dir.write("text", "no certificate");
   const std::string none = files.certificate + ".none";
   const Identity other = Authority::shared().issue();
@@ -309,7 +295,7 @@ TEST_CASE("http_fetch tells files that are no good, for https alone") {
 }
 
 TEST_CASE("http_fetch takes an end without close_notify for one cut short") {
-  const Files files;
+  const CertificateFiles files;
   const PythonTLSServer server(files);
   auto fetch = [&](const std::string& path) {
     return http_fetch({"--cacert", files.ca, server.url(path)});
@@ -339,7 +325,7 @@ TEST_CASE("http_fetch takes an end without close_notify for one cut short") {
 }
 
 TEST_CASE("http_fetch -o leaves no file of a body that was cut under TLS") {
-  const Files files;
+  const CertificateFiles files;
   const PythonTLSServer server(files);
   const TempDir dir;
   CHECK(http_fetch(
@@ -355,7 +341,7 @@ TEST_CASE("http_fetch -o leaves no file of a body that was cut under TLS") {
 TEST_CASE("http_fetch streams 64 MiB under TLS in bounded memory") {
   constexpr std::uintmax_t kSize = 64 << 20;
   constexpr long kMaxGrowthKib = 8192;
-  const Files files;
+  const CertificateFiles files;
   const SampleServer server(files);
   server.write_sparse("large", kSize);
   const TempDir dir;
@@ -383,7 +369,7 @@ TEST_CASE("http_fetch tells a port that speaks http where https was asked") {
 }
 
 TEST_CASE("http_fetch tells a port that speaks https where http was asked") {
-  const Files files;
+  const CertificateFiles files;
   const SampleServer server(files);
   const std::string reason =
       reason_for({}, "http://127.0.0.1:" + server.port() + "/a.txt");
@@ -398,7 +384,7 @@ TEST_CASE("http_fetch tells a server that refuses https connections") {
 }
 
 TEST_CASE("http_fetch -L follows redirects between http and https") {
-  const Files files;
+  const CertificateFiles files;
   const PythonTLSServer secure(files);
   const Words arguments = {
       "-L", "--cacert",  files.ca, "-H", "Authorization: secret",
@@ -433,7 +419,7 @@ TEST_CASE("http_fetch -L follows redirects between http and https") {
     CHECK(contains(fetch(secure.url("/to?" + schemeless)).out, "\nsecret\n"));
   }
   SUBCASE("to a server that it does not trust, which it tells") {
-    const Files others(make_self_signed());
+    const CertificateFiles others(make_self_signed());
     const SampleServer other(others);
     const ProgramResult result = fetch(secure.url("/to?" + other.url()));
     CHECK(result.exit_code == 1);

@@ -25,10 +25,12 @@
 #include "support/sample_program.h"
 #include "support/sockets.h"
 #include "support/temp_dir.h"
+#include "support/text.h"
 
 using waterspout::Address;
 using waterspout::test::announced_port;
 using waterspout::test::connect_to;
+using waterspout::test::contains;
 using waterspout::test::http_fetch;
 using waterspout::test::Program;
 using waterspout::test::ProgramResult;
@@ -118,10 +120,6 @@ std::string curl(std::vector<std::string> arguments) {
   CHECK(result.exit_code == 0);
   CHECK(result.err == "");
   return result.out;
-}
-
-bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
 }
 
 std::vector<pid_t> children_of(pid_t parent) {

@@ -38,14 +38,13 @@ using waterspout::TimePoint;
 using waterspout::test::fd_count;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_unix_sockets;
+using waterspout::test::must_not_run;
 using waterspout::test::SocketPair;
 using waterspout::test::VirtualClock;
 
 namespace {
 
 using namespace std::chrono_literals;
-
-void must_not_run() { FAIL_CHECK("a callback ran that must not"); }
 
 // Calls a function when it is destroyed, but not when it was moved from.
 class AtDestruction {

@@ -28,6 +28,7 @@ using waterspout::TimeoutError;
 using waterspout::TimePoint;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_unix_sockets;
+using waterspout::test::note;
 using waterspout::test::SocketPair;
 
 namespace {
@@ -36,12 +37,7 @@ using namespace std::chrono_literals;
 using Done = std::function<void()>;
 using Names = std::vector<std::string>;
 
-// Adds `name` to `log`.
-auto note(Names& log, const char* name) {
-  return [&log, name] { log.emplace_back(name); };
-}
-
-void must_not_run(const Done& /*done*/) {
+void not_to_start(const Done& /*done*/) {
   FAIL_CHECK("run_sync called its function");
 }
 
@@ -421,14 +417,14 @@ TEST_CASE("IOLoop::run_sync throws if the loop was stopped before done") {
                   std::logic_error);
 
   loop.stop();
-  CHECK_THROWS_AS(loop->run_sync(must_not_run, 1h), std::logic_error);
+  CHECK_THROWS_AS(loop->run_sync(not_to_start, 1h), std::logic_error);
   loop.run_turns(2);
 }
 
 TEST_CASE("IOLoop::run_sync inside a callback throws and leaves nothing") {
   LoopFixture loop;
   loop->add_callback([&] {
-    CHECK_THROWS_AS(loop->run_sync(must_not_run, 1h), std::logic_error);
+    CHECK_THROWS_AS(loop->run_sync(not_to_start, 1h), std::logic_error);
     CHECK(loop->statistics().timeouts == 0);
   });
   loop.run_turns(3);
@@ -439,8 +435,8 @@ TEST_CASE("IOLoop::run_sync refuses an empty function and a closed loop") {
   CHECK_THROWS_AS(loop->run_sync(std::function<void(Done)>()),
                   std::invalid_argument);
   loop->close();
-  CHECK_THROWS_AS(loop->run_sync(must_not_run), std::logic_error);
-  CHECK_THROWS_AS(loop->run_sync(must_not_run, 1s), std::logic_error);
+  CHECK_THROWS_AS(loop->run_sync(not_to_start), std::logic_error);
+  CHECK_THROWS_AS(loop->run_sync(not_to_start, 1s), std::logic_error);
 }
 
 TEST_SUITE_END();

@@ -32,7 +32,7 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kRing = 64;  // what add_callback_from_signal holds
 
-void must_not_run(int /*signum*/) { FAIL_CHECK("a signal handler ran"); }
+void no_signal(int /*signum*/) { FAIL_CHECK("a signal handler ran"); }
 
 // A plain signal handler, as a user's program has them, which hands over to the
 // loop. What it reaches is static, as it must be.
@@ -229,18 +229,18 @@ TEST_CASE("IOLoop::add_signal_handler gives the old disposition back") {
   const std::uintptr_t before = disposition_of(SIGUSR1);
   SUBCASE("when the handler is removed") {
     LoopFixture loop;
-    loop->add_signal_handler(SIGUSR1, must_not_run);
+    loop->add_signal_handler(SIGUSR1, no_signal);
     CHECK(disposition_of(SIGUSR1) != before);
     loop->remove_signal_handler(SIGUSR1);
   }
   SUBCASE("when the loop is closed") {
     LoopFixture loop;
-    loop->add_signal_handler(SIGUSR1, must_not_run);
+    loop->add_signal_handler(SIGUSR1, no_signal);
     loop->close();
   }
   SUBCASE("when the loop is destroyed") {
     IOLoop loop;
-    loop.add_signal_handler(SIGUSR1, must_not_run);
+    loop.add_signal_handler(SIGUSR1, no_signal);
   }
   CHECK(disposition_of(SIGUSR1) == before);
 }
@@ -252,7 +252,7 @@ TEST_CASE(
   CHECK_THROWS_AS(loop->add_signal_handler(SIGUSR1, nullptr),
                   std::invalid_argument);
   for (const int signum : {SIGKILL, SIGSTOP, 0, -1, 65, 1'000'000}) {
-    CHECK_THROWS_AS(loop->add_signal_handler(signum, must_not_run),
+    CHECK_THROWS_AS(loop->add_signal_handler(signum, no_signal),
                     std::invalid_argument);
   }
   CHECK(loop->statistics().signal_handlers == 0);
@@ -265,9 +265,9 @@ TEST_CASE(
   LoopFixture second;
   int calls = 0;
   first->add_signal_handler(SIGUSR1, [&](int) { ++calls; });
-  CHECK_THROWS_AS(first->add_signal_handler(SIGUSR1, must_not_run),
+  CHECK_THROWS_AS(first->add_signal_handler(SIGUSR1, no_signal),
                   std::logic_error);
-  CHECK_THROWS_AS(second->add_signal_handler(SIGUSR1, must_not_run),
+  CHECK_THROWS_AS(second->add_signal_handler(SIGUSR1, no_signal),
                   std::logic_error);
   second->remove_signal_handler(SIGUSR1);  // not its own
   raise(SIGUSR1);
@@ -281,7 +281,7 @@ TEST_CASE(
   CHECK(calls == 2);
 
   second->close();
-  CHECK_THROWS_AS(second->add_signal_handler(SIGUSR1, must_not_run),
+  CHECK_THROWS_AS(second->add_signal_handler(SIGUSR1, no_signal),
                   std::logic_error);
 }
 
@@ -289,10 +289,10 @@ TEST_CASE("IOLoop::remove_signal_handler takes effect at once") {
   LoopFixture loop;
   int calls = 0;
   SUBCASE("on a signal that was not told yet") {
-    loop->add_signal_handler(SIGUSR1, must_not_run);
+    loop->add_signal_handler(SIGUSR1, no_signal);
     raise(SIGUSR1);
     loop->remove_signal_handler(SIGUSR1);
-    loop->add_signal_handler(SIGUSR1, must_not_run);
+    loop->add_signal_handler(SIGUSR1, no_signal);
     loop.run_turns(2);
     loop->remove_signal_handler(SIGUSR1);
   }

@@ -26,6 +26,7 @@ using waterspout::TimeoutHandle;
 using waterspout::TimePoint;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_unix_sockets;
+using waterspout::test::must_not_run;
 using waterspout::test::SocketPair;
 using waterspout::test::VirtualClock;
 
@@ -37,8 +38,6 @@ using namespace std::chrono_literals;
 auto note(std::vector<int>& calls, int value) {
   return [&calls, value] { calls.push_back(value); };
 }
-
-void must_not_run() { FAIL_CHECK("a timeout ran that must not"); }
 
 }  // namespace
 

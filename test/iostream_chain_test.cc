@@ -24,6 +24,7 @@
 
 using waterspout::IOStream;
 using waterspout::test::BorrowedLoop;
+using waterspout::test::kUnix;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_raw_pair;
 using waterspout::test::make_unix_pair;
@@ -34,7 +35,6 @@ using waterspout::test::SyscallCounter;
 
 namespace {
 
-constexpr bool kUnix = false;  // for make_raw_pair
 constexpr int kMillion = 1'000'000;
 constexpr std::size_t kStackBound = std::size_t{64} * 1024;
 // A trip through the poller after so many callbacks is cheap; after fewer it

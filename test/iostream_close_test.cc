@@ -23,6 +23,8 @@ using waterspout::StreamClosedError;
 using waterspout::StreamErrc;
 using waterspout::test::BorrowedLoop;
 using waterspout::test::EventLog;
+using waterspout::test::kTcp;
+using waterspout::test::kUnix;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_raw_pair;
 using waterspout::test::over_tls;
@@ -32,9 +34,6 @@ using waterspout::test::Token;
 using waterspout::test::wait_readable;
 
 namespace {
-
-constexpr bool kTcp = true;  // for make_raw_pair
-constexpr bool kUnix = false;
 
 struct CloseTest {
   explicit CloseTest(bool tcp = kUnix)

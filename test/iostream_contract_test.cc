@@ -34,6 +34,7 @@ using waterspout::IOStream;
 using waterspout::StreamErrc;
 using waterspout::test::BorrowedLoop;
 using waterspout::test::EventLog;
+using waterspout::test::kUnix;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_raw_pair;
 using waterspout::test::make_stream_pair;
@@ -48,8 +49,6 @@ using waterspout::test::Token;
 using waterspout::test::wrong_reads;
 
 namespace {
-
-constexpr bool kUnix = false;  // for make_raw_pair
 
 // Watches calls of the library: a callback that runs inside one fails the test.
 class NotInside {

@@ -32,6 +32,7 @@ using waterspout::StackContext;
 using waterspout::StreamErrc;
 using waterspout::test::BorrowedLoop;
 using waterspout::test::EventLog;
+using waterspout::test::kUnix;
 using waterspout::test::listen_on_loopback;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_raw_pair;
@@ -40,8 +41,6 @@ using waterspout::test::SteppedLoop;
 using waterspout::test::UniquePeerFd;
 
 namespace {
-
-constexpr bool kUnix = false;  // for make_raw_pair
 
 // Two kinds of exception: one that says what it is, and one that cannot.
 void throw_runtime_error() { throw std::runtime_error("on purpose"); }

@@ -27,6 +27,7 @@ using waterspout::IOStream;
 using waterspout::LogLevel;
 using waterspout::StackContext;
 using waterspout::test::EventLog;
+using waterspout::test::kUnix;
 using waterspout::test::make_raw_pair;
 using waterspout::test::RawPeer;
 using waterspout::test::SteppedLoop;
@@ -35,8 +36,6 @@ using waterspout::test::Token;
 namespace stack_context = waterspout::stack_context;
 
 namespace {
-
-constexpr bool kUnix = false;  // for make_raw_pair
 
 // A stream that has answered twice, so that nothing is out of the ordinary when
 // `work` runs in its third callback.

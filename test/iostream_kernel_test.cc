@@ -21,6 +21,7 @@
 using waterspout::IOStream;
 using waterspout::LogLevel;
 using waterspout::test::EventLog;
+using waterspout::test::kUnix;
 using waterspout::test::make_pattern;
 using waterspout::test::make_raw_pair;
 using waterspout::test::RawPeer;
@@ -28,8 +29,6 @@ using waterspout::test::SteppedLoop;
 using waterspout::test::SyscallCounter;
 
 namespace {
-
-constexpr bool kUnix = false;  // for make_raw_pair
 
 struct KernelTest {
   explicit KernelTest(IOStream::Options options = {})

@@ -27,6 +27,7 @@ using waterspout::StreamClosedError;
 using waterspout::StreamErrc;
 using waterspout::test::BorrowedLoop;
 using waterspout::test::EventLog;
+using waterspout::test::kUnix;
 using waterspout::test::listen_on_loopback;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_raw_pair;
@@ -38,8 +39,6 @@ using waterspout::test::Token;
 using waterspout::test::UniquePeerFd;
 
 namespace {
-
-constexpr bool kUnix = false;  // for make_raw_pair
 
 using StreamPtr = std::shared_ptr<IOStream>;
 

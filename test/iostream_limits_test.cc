@@ -19,13 +19,13 @@ using waterspout::IOStream;
 using waterspout::LogLevel;
 using waterspout::StreamErrc;
 using waterspout::test::EventLog;
+using waterspout::test::kUnix;
 using waterspout::test::make_raw_pair;
 using waterspout::test::RawPeer;
 using waterspout::test::SteppedLoop;
 
 namespace {
 
-constexpr bool kUnix = false;  // for make_raw_pair
 constexpr std::size_t kMax = std::numeric_limits<std::size_t>::max();
 constexpr std::size_t kBuffer = 1000;
 constexpr IOStream::Options kSmallBuffer{.max_buffer_size = kBuffer,

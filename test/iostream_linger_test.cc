@@ -33,6 +33,9 @@ using waterspout::test::accept_from;
 using waterspout::test::bound_kernel_buffers;
 using waterspout::test::EventLog;
 using waterspout::test::fd_count;
+using waterspout::test::kMegabyte;
+using waterspout::test::kTcp;
+using waterspout::test::kUnix;
 using waterspout::test::listen_on_loopback;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_pattern;
@@ -47,13 +50,10 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr bool kUnix = false;  // for make_raw_pair
-constexpr bool kTcp = true;
 // Small writes, which are gathered; together less than may be gathered, and
 // more than the bounded kernel takes.
 constexpr std::size_t kSmall = 10'000;
 constexpr std::size_t kGathered = 6 * kSmall;
-constexpr std::size_t kMegabyte = std::size_t{1024} * 1024;
 
 template <class Loop>
 RawPeer make_bounded_pair(Loop& loop, bool tcp = kUnix) {

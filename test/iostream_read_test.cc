@@ -18,14 +18,13 @@
 using waterspout::IOStream;
 using waterspout::StreamClosedError;
 using waterspout::test::EventLog;
+using waterspout::test::kTcp;
 using waterspout::test::make_pattern;
 using waterspout::test::make_raw_pair;
 using waterspout::test::RawPeer;
 using waterspout::test::SteppedLoop;
 
 namespace {
-
-constexpr bool kTcp = true;
 
 // A stream on a stepped loop, its peer, and a log: what every test here needs.
 struct ReadTest {

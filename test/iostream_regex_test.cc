@@ -28,6 +28,8 @@ using waterspout::StreamClosedError;
 using waterspout::StreamErrc;
 using waterspout::test::cpu_time;
 using waterspout::test::EventLog;
+using waterspout::test::kManyTurns;
+using waterspout::test::kUnix;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_raw_pair;
 using waterspout::test::make_stream_pair;
@@ -35,11 +37,9 @@ using waterspout::test::make_unix_pair;
 using waterspout::test::RawPeer;
 using waterspout::test::SteppedLoop;
 using waterspout::test::StreamPair;
+using waterspout::test::words;
 
 namespace {
-
-constexpr bool kUnix = false;  // for make_raw_pair
-constexpr std::uint64_t kManyTurns = 100'000'000;
 
 struct RegexTest {
   RegexTest() {
@@ -107,19 +107,6 @@ std::string search_in_pieces(const std::regex& pattern,
     }
   }
   return "";
-}
-
-// Every string over {a, b} of this length.
-std::vector<std::string> words(std::size_t length) {
-  std::vector<std::string> all;
-  for (unsigned bits = 0; bits < 1U << length; ++bits) {
-    std::string word;
-    for (std::size_t i = 0; i < length; ++i) {
-      word += (bits >> i & 1U) != 0 ? 'b' : 'a';
-    }
-    all.push_back(word);
-  }
-  return all;
 }
 
 // Processor time until `size` bytes of 'a' have been searched, or refused.

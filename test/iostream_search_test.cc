@@ -17,27 +17,13 @@
 #include "support/stream_pair.h"
 
 using waterspout::IOStream;
+using waterspout::test::kManyTurns;
 using waterspout::test::make_raw_pair;
 using waterspout::test::RawPeer;
 using waterspout::test::SteppedLoop;
+using waterspout::test::words;
 
 namespace {
-
-constexpr std::uint64_t kManyTurns = 100'000'000;
-
-// Every string over {a, b} of this length.
-std::vector<std::string> words(std::size_t length) {
-  std::vector<std::string> all = {""};
-  for (std::size_t i = 0; i < length; ++i) {
-    std::vector<std::string> longer;
-    for (const std::string& word : all) {
-      longer.push_back(word + 'a');
-      longer.push_back(word + 'b');
-    }
-    all = longer;
-  }
-  return all;
-}
 
 // The 14 delimiters of one to three letters.
 std::vector<std::string> small_delimiters() {

@@ -25,13 +25,12 @@ using waterspout::LogLevel;
 using waterspout::StreamErrc;
 using waterspout::test::CannedServer;
 using waterspout::test::EventLog;
+using waterspout::test::kMegabyte;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_stream_pair;
 using waterspout::test::StreamPair;
 
 namespace {
-
-constexpr std::size_t kMegabyte = std::size_t{1024} * 1024;
 
 void close_both(LoopFixture& loop, const StreamPair& pair) {
   pair.client->close();

@@ -20,14 +20,13 @@
 
 using waterspout::IOStream;
 using waterspout::LogLevel;
+using waterspout::test::kUnix;
 using waterspout::test::make_pattern;
 using waterspout::test::make_raw_pair;
 using waterspout::test::RawPeer;
 using waterspout::test::SteppedLoop;
 
 namespace {
-
-constexpr bool kUnix = false;  // for make_raw_pair
 
 // Says at the end of the callback, also when that throws, whether the bytes are
 // still the same.

@@ -26,6 +26,9 @@ using waterspout::StreamErrc;
 using waterspout::test::BorrowedLoop;
 using waterspout::test::bound_kernel_buffers;
 using waterspout::test::EventLog;
+using waterspout::test::kMegabyte;
+using waterspout::test::kTcp;
+using waterspout::test::kUnix;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_pattern;
 using waterspout::test::make_raw_pair;
@@ -37,10 +40,6 @@ using waterspout::test::StreamPair;
 using waterspout::test::Token;
 
 namespace {
-
-constexpr bool kUnix = false;  // for make_raw_pair
-constexpr bool kTcp = true;
-constexpr std::size_t kMegabyte = std::size_t{1024} * 1024;
 
 // A stream whose kernel holds a few kilobytes, and a peer that reads when the
 // test says so.

@@ -24,6 +24,7 @@ using waterspout::PeriodicCallback;
 using waterspout::StackContext;
 using waterspout::test::entered_contexts;
 using waterspout::test::LoopFixture;
+using waterspout::test::must_not_run;
 using waterspout::test::named;
 using waterspout::test::Names;
 using waterspout::test::VirtualClock;
@@ -47,8 +48,6 @@ struct Periods {
     loop.run();
   }
 };
-
-void nothing() {}
 
 }  // namespace
 
@@ -320,12 +319,15 @@ TEST_CASE(
     "make no sense") {
   LoopFixture loop;
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  CHECK_THROWS_AS(PeriodicCallback(loop, 0s, nothing), std::invalid_argument);
-  CHECK_THROWS_AS(PeriodicCallback(loop, -1ns, nothing), std::invalid_argument);
+  CHECK_THROWS_AS(PeriodicCallback(loop, 0s, must_not_run),
+                  std::invalid_argument);
+  CHECK_THROWS_AS(PeriodicCallback(loop, -1ns, must_not_run),
+                  std::invalid_argument);
   CHECK_THROWS_AS(PeriodicCallback(loop, 1s, nullptr), std::invalid_argument);
   for (const double jitter : {-0.01, 1.01, nan}) {
-    CHECK_THROWS_AS(PeriodicCallback(loop, 1s, {.jitter = jitter}, nothing),
-                    std::invalid_argument);
+    CHECK_THROWS_AS(
+        PeriodicCallback(loop, 1s, {.jitter = jitter}, must_not_run),
+        std::invalid_argument);
   }
 }
 

@@ -35,6 +35,7 @@ using waterspout::test::EventLog;
 using waterspout::test::exited_with;
 using waterspout::test::Fd;
 using waterspout::test::fd_count;
+using waterspout::test::kMegabyte;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_pattern;
 using waterspout::test::make_pipe;
@@ -49,8 +50,6 @@ using waterspout::test::Terminal;
 using waterspout::test::Token;
 
 namespace {
-
-constexpr std::size_t kMegabyte = std::size_t{1024} * 1024;
 
 struct PipeStreams {
   std::shared_ptr<PipeIOStream> reader;

@@ -15,33 +15,26 @@
 
 #include "redis_client/backoff.h"
 #include "redis_client/resp.h"
+#include "support/redis_replies.h"
+#include "support/text.h"
 
 using redis_client::append_command;
 using redis_client::Backoff;
 using redis_client::Parser;
 using redis_client::ProtocolError;
 using redis_client::Reply;
+using waterspout::test::array;
+using waterspout::test::bulk;
+using waterspout::test::contains;
+using waterspout::test::error;
+using waterspout::test::failure_of;
+using waterspout::test::integer;
+using waterspout::test::status;
 
 namespace {
 
 using Kind = Reply::Kind;
 using namespace std::chrono_literals;
-
-Reply status(std::string text) {
-  return {.kind = Kind::status, .text = std::move(text)};
-}
-Reply error(std::string text) {
-  return {.kind = Kind::error, .text = std::move(text)};
-}
-Reply bulk(std::string text) {
-  return {.kind = Kind::bulk, .text = std::move(text)};
-}
-Reply integer(std::int64_t value) {
-  return {.kind = Kind::integer, .integer = value};
-}
-Reply array(std::vector<Reply> elements) {
-  return {.kind = Kind::array, .elements = std::move(elements)};
-}
 
 struct Example {
   std::string bytes;
@@ -93,23 +86,8 @@ std::vector<Reply> parse(std::string_view bytes,
   return replies;
 }
 
-// What `function` throws, as text; "" if it does not.
-template <class Error, class Function>
-std::string failure_of(Function function) {
-  try {
-    static_cast<void>(function());
-  } catch (const Error& failure) {
-    return failure.what();
-  }
-  return "";
-}
-
 std::string refusal_of(std::string_view bytes, Parser::Limits limits = {}) {
   return failure_of<ProtocolError>([&] { return parse(bytes, 1, limits); });
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

@@ -9,12 +9,14 @@
 #include <doctest/doctest.h>
 
 #include "redis_client/client.h"
+#include "support/redis_replies.h"
 #include "support/redis_world.h"
 #include "support/stream_helpers.h"
 
 using redis_client::Message;
 using redis_client::RedisClient;
 using redis_client::Reply;
+using waterspout::test::bulk_bytes;
 using waterspout::test::contains;
 using waterspout::test::RedisWorld;
 using waterspout::test::Token;
@@ -24,18 +26,15 @@ namespace {
 using namespace std::chrono_literals;
 using Texts = std::vector<std::string>;
 
-std::string bulk(const std::string& text) {
-  return "$" + std::to_string(text.size()) + "\r\n" + text + "\r\n";
-}
-
 std::string message(const std::string& channel, const std::string& payload) {
-  return "*3\r\n" + bulk("message") + bulk(channel) + bulk(payload);
+  return "*3\r\n" + bulk_bytes("message") + bulk_bytes(channel) +
+         bulk_bytes(payload);
 }
 
 std::string pmessage(const std::string& pattern, const std::string& channel,
                      const std::string& payload) {
-  return "*4\r\n" + bulk("pmessage") + bulk(pattern) + bulk(channel) +
-         bulk(payload);
+  return "*4\r\n" + bulk_bytes("pmessage") + bulk_bytes(pattern) +
+         bulk_bytes(channel) + bulk_bytes(payload);
 }
 
 // A server that counts subscriptions as Redis does.
@@ -52,7 +51,8 @@ struct PubSubWorld : RedisWorld {
       for (char& c : name) {
         c = static_cast<char>(c | ' ');
       }
-      return "*3\r\n" + bulk(name) + bulk(command.substr(blank + 1)) + ":" +
+      return "*3\r\n" + bulk_bytes(name) +
+             bulk_bytes(command.substr(blank + 1)) + ":" +
              std::to_string(count) + "\r\n";
     };
   }

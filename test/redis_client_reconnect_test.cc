@@ -21,6 +21,8 @@ using redis_client::Message;
 using redis_client::RedisClient;
 using redis_client::Reply;
 using waterspout::test::contains;
+using waterspout::test::kLost;
+using waterspout::test::nothing;
 using waterspout::test::RedisWorld;
 using waterspout::test::Token;
 using waterspout::test::VirtualClock;
@@ -30,11 +32,7 @@ namespace {
 using namespace std::chrono_literals;
 using Texts = std::vector<std::string>;
 
-const std::string kLost =
-    "failure: connection lost, the command may have been executed: ";
 const std::string kClosed = "the server closed the connection";
-
-std::string nothing(const std::string& /*command*/) { return ""; }
 
 }  // namespace
 

@@ -23,9 +23,11 @@
 #include "support/sockets.h"
 #include "support/stream_helpers.h"
 #include "support/temp_dir.h"
+#include "support/text.h"
 
 using redis_client::RedisClient;
 using redis_client::Reply;
+using waterspout::test::contains;
 using waterspout::test::LoopFixture;
 using waterspout::test::make_pattern;
 using waterspout::test::Program;
@@ -40,10 +42,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using Words = std::vector<std::string>;
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 // A program that reads what the test writes, through a pipe.
 class PipedProgram {

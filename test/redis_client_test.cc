@@ -16,6 +16,7 @@
 #include "waterspout/stack_context.h"
 
 #include "redis_client/client.h"
+#include "support/redis_replies.h"
 #include "support/redis_world.h"
 #include "support/stream_helpers.h"
 #include "support/temp_dir.h"
@@ -26,9 +27,12 @@ using redis_client::Reply;
 using waterspout::ExceptionStackContext;
 using waterspout::LogLevel;
 using waterspout::StackContext;
+using waterspout::test::bulk_bytes;
 using waterspout::test::contains;
 using waterspout::test::failure_of;
+using waterspout::test::kLost;
 using waterspout::test::make_pattern;
+using waterspout::test::nothing;
 using waterspout::test::RedisWorld;
 using waterspout::test::TempDir;
 using waterspout::test::Token;
@@ -39,18 +43,8 @@ namespace {
 using namespace std::chrono_literals;
 using Texts = std::vector<std::string>;
 
-std::string nothing(const std::string& /*command*/) { return ""; }
-
-std::string bulk(std::string_view text) {
-  return "$" + std::to_string(text.size()) + "\r\n" + std::string(text) +
-         "\r\n";
-}
-
 // The command itself, as a bulk string.
-std::string echo(const std::string& command) { return bulk(command); }
-
-const std::string kLost =
-    "failure: connection lost, the command may have been executed: ";
+std::string echo(const std::string& command) { return bulk_bytes(command); }
 
 }  // namespace
 
@@ -127,7 +121,7 @@ TEST_CASE("RedisClient reads a bulk string that comes in many pieces") {
   RedisWorld world;
   world.server.listen();
   const std::string value = make_pattern(8 << 20);
-  world.server.answer = [&](const std::string&) { return bulk(value); };
+  world.server.answer = [&](const std::string&) { return bulk_bytes(value); };
   bool same = false;
   RedisClient& client = world.make_client();
   client.command({"GET", value}, [&](const Reply& reply) {

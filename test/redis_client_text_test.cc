@@ -15,6 +15,8 @@
 #include "redis_client/options.h"
 #include "redis_client/resp.h"
 #include "redis_client/words.h"
+#include "support/redis_replies.h"
+#include "support/text.h"
 
 using redis_client::format_raw;
 using redis_client::format_typed;
@@ -24,42 +26,18 @@ using redis_client::quote;
 using redis_client::Reply;
 using redis_client::split_words;
 using redis_client::UsageError;
+using waterspout::test::array;
+using waterspout::test::bulk;
+using waterspout::test::contains;
+using waterspout::test::error;
+using waterspout::test::failure_of;
+using waterspout::test::integer;
+using waterspout::test::status;
 
 namespace {
 
 using Kind = Reply::Kind;
 using namespace std::chrono_literals;
-
-Reply status(std::string text) {
-  return {.kind = Kind::status, .text = std::move(text)};
-}
-Reply error(std::string text) {
-  return {.kind = Kind::error, .text = std::move(text)};
-}
-Reply bulk(std::string text) {
-  return {.kind = Kind::bulk, .text = std::move(text)};
-}
-Reply integer(std::int64_t value) {
-  return {.kind = Kind::integer, .integer = value};
-}
-Reply array(std::vector<Reply> elements) {
-  return {.kind = Kind::array, .elements = std::move(elements)};
-}
-
-// What `function` throws, as text; "" if it does not.
-template <class Error, class Function>
-std::string failure_of(Function function) {
-  try {
-    static_cast<void>(function());
-  } catch (const Error& failure) {
-    return failure.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 Options parse_words(std::vector<std::string> words) {
   words.insert(words.begin(), "redis_client");

@@ -8,7 +8,9 @@
 #include "support/program.h"
 #include "support/redis_server.h"
 #include "support/temp_dir.h"
+#include "support/text.h"
 
+using waterspout::test::contains;
 using waterspout::test::ProgramResult;
 using waterspout::test::RedisServer;
 using waterspout::test::run_program;
@@ -17,10 +19,6 @@ using waterspout::test::TempDir;
 namespace {
 
 using Words = std::vector<std::string>;
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 // A certificate for `names` that vouches for itself, in "cert.pem" and
 // "key.pem".

@@ -35,8 +35,8 @@ namespace {
 using namespace std::chrono_literals;
 
 // A loop, names, and a resolver that may go first.
-struct Scene {
-  explicit Scene(std::size_t threads = 4)
+struct LookupScene {
+  explicit LookupScene(std::size_t threads = 4)
       : resolver(std::make_unique<ThreadedResolver>(
             *loop, ThreadedResolver::Options{.threads = threads})) {
     names.add("host.test", {"127.0.0.1"});
@@ -72,7 +72,7 @@ TEST_CASE("ThreadedResolver resolves localhost (test_localhost)") {
 }
 
 TEST_CASE("ThreadedResolver does not hold up the loop (D3)") {
-  Scene scene;
+  LookupScene scene;
   ResolveAnswer answer;
   scene.resolver->resolve("held.test", 80, answer.callback());
   int beats = 0;
@@ -91,7 +91,7 @@ TEST_CASE("ThreadedResolver does not hold up the loop (D3)") {
 
 TEST_CASE(
     "ThreadedResolver asks in so many threads at most, first come first") {
-  Scene scene(2);
+  LookupScene scene(2);
   std::vector<ResolveAnswer> answers(6);
   for (ResolveAnswer& answer : answers) {
     scene.resolver->resolve("held.test", 80, answer.callback());
@@ -107,7 +107,7 @@ TEST_CASE(
 }
 
 TEST_CASE("A question that is cancelled before its turn costs no thread") {
-  Scene scene(1);
+  LookupScene scene(1);
   ResolveAnswer first;
   ResolveAnswer last;
   scene.resolver->resolve("held.test", 80, first.callback());
@@ -123,7 +123,7 @@ TEST_CASE("A question that is cancelled before its turn costs no thread") {
 }
 
 TEST_CASE("The answer to a cancelled question comes too late for anybody") {
-  Scene scene;
+  LookupScene scene;
   const Token token;
   RequestHandle handle = scene.resolver->resolve(
       "held.test", 80, [held = token.copy()](std::error_code, const auto&) {
@@ -139,7 +139,7 @@ TEST_CASE("The answer to a cancelled question comes too late for anybody") {
 }
 
 TEST_CASE("A question times out while a thread is busy with it (D8)") {
-  Scene scene;
+  LookupScene scene;
   ResolveAnswer answer;
   scene.resolver->resolve("held.test", 80, {.timeout = 5ms}, answer.callback());
   scene.fixture.run_until([&] { return answer.calls == 1; });
@@ -148,7 +148,7 @@ TEST_CASE("A question times out while a thread is busy with it (D8)") {
 }
 
 TEST_CASE("Destroying a resolver waits for no thread (D10)") {
-  Scene scene(1);
+  LookupScene scene(1);
   const Token token;
   for (const char* name : {"held.test", "host.test"}) {
     scene.resolver->resolve(
@@ -211,7 +211,7 @@ TEST_CASE("Threads of many resolvers come and go with them") {
 }
 
 TEST_CASE("Ten thousand questions at once are all answered") {
-  Scene scene;
+  LookupScene scene;
   scene.fixture.bound_turns(30000);
   const int count = scaled(10000);
   int calls = 0;
@@ -228,7 +228,7 @@ TEST_CASE("Ten thousand questions at once are all answered") {
 }
 
 TEST_CASE("Ten thousand questions are cancelled as they stand") {
-  Scene scene(1);
+  LookupScene scene(1);
   std::vector<RequestHandle> handles;
   for (int i = 0; i < scaled(10000); ++i) {
     handles.push_back(scene.resolver->resolve(
@@ -248,7 +248,7 @@ TEST_CASE("A thread that cannot be made fails the question (R23)") {
     MESSAGE("skipped: a sanitizer makes the threads");
     return;
   }
-  Scene scene;
+  LookupScene scene;
   FakeNames::fail_threads(1);
   ResolveAnswer failed;
   scene.resolver->resolve("host.test", 80, failed.callback());
@@ -265,7 +265,7 @@ TEST_CASE("Where no more threads can be made, those that there are do (R23)") {
     MESSAGE("skipped: a sanitizer makes the threads");
     return;
   }
-  Scene scene;
+  LookupScene scene;
   ResolveAnswer first;
   ResolveAnswer second;
   scene.resolver->resolve("held.test", 80, first.callback());
@@ -280,7 +280,7 @@ TEST_CASE("Where no more threads can be made, those that there are do (R23)") {
 }
 
 TEST_CASE("A resolver that gets no descriptor says so, and recovers") {
-  Scene scene;
+  LookupScene scene;
   ResolveAnswer failed;
   ResolveAnswer literal;
   {

@@ -16,6 +16,7 @@
 #include "waterspout/tcpclient.h"
 #include "waterspout/tcpserver.h"
 
+#include "support/certificate_files.h"
 #include "support/certificates.h"
 #include "support/loop_fixture.h"
 #include "support/program.h"
@@ -35,6 +36,7 @@ using waterspout::TCPClient;
 using waterspout::TCPServer;
 using waterspout::test::announced_port;
 using waterspout::test::Authority;
+using waterspout::test::CertificateFiles;
 using waterspout::test::connect_to;
 using waterspout::test::Identity;
 using waterspout::test::LoopFixture;
@@ -125,14 +127,6 @@ std::string ask(LoopFixture& loop, std::uint16_t port,
 }
 
 /// The certificate of Authority::shared() in files, for programs.
-struct Files {
-  TempDir dir;
-  Identity identity = Authority::shared().issue();
-  std::string ca = dir.write("ca.pem", Authority::shared().certificate());
-  std::string certificate = dir.write("server.pem", identity.certificate);
-  std::string key = dir.write("server.key", identity.key);
-};
-
 }  // namespace
 
 TEST_SUITE_BEGIN("tls_servers");
@@ -199,7 +193,7 @@ TEST_CASE("A TCPServer refuses a client's context") {
 }
 
 TEST_CASE("echo_server and tcp_proxy speak TLS on every side") {
-  const Files files;
+  const CertificateFiles files;
   const std::vector<std::string> tls = {"--tls-cert", files.certificate,
                                         "--tls-key", files.key};
   std::vector<std::string> arguments = {"--address", "127.0.0.1", "--port",
@@ -234,7 +228,7 @@ TEST_CASE("echo_server and tcp_proxy speak TLS on every side") {
 }
 
 TEST_CASE("A server that cannot be verified is not proxied to") {
-  const Files files;
+  const CertificateFiles files;
   Program echo(sample_command(
       "echo_server", {"--address", "127.0.0.1", "--port", "0", "--tls-cert",
                       files.certificate, "--tls-key", files.key}));
@@ -253,7 +247,7 @@ TEST_CASE("A server that cannot be verified is not proxied to") {
 TEST_CASE(
     "The samples name a certificate that cannot be used, and serve "
     "nobody") {
-  const Files files;
+  const CertificateFiles files;
   struct Bad {
     std::vector<std::string> arguments;
     std::string_view says;

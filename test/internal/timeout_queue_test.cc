@@ -33,7 +33,7 @@ using namespace std::chrono_literals;
 constexpr TimePoint kStart{};
 
 // A queue whose timeouts add their number to `fired`.
-struct Numbered {
+struct NumberedTimeouts {
   TimeoutQueue queue;
   std::vector<int> fired;
 
@@ -62,7 +62,7 @@ TEST_SUITE_BEGIN("timeout_queue");
 TEST_CASE(
     "TimeoutQueue gives what is due in the order of deadlines, equal "
     "ones in that of adding") {
-  Numbered test;
+  NumberedTimeouts test;
   test.add(3s, 1);
   test.add(1s, 2);
   test.add(2s, 3);
@@ -81,7 +81,7 @@ TEST_CASE(
 }
 
 TEST_CASE("TimeoutQueue does not give what was added after it was collected") {
-  Numbered test;
+  NumberedTimeouts test;
   test.queue.add(kStart, [&] { test.add(0s, 2); });
   test.add(0s, 1);
   CHECK(test.run_due(0s) == Numbers{1});
@@ -89,7 +89,7 @@ TEST_CASE("TimeoutQueue does not give what was added after it was collected") {
 }
 
 TEST_CASE("TimeoutQueue::remove gives the callback back, once") {
-  Numbered test;
+  NumberedTimeouts test;
   const TimeoutHandle timeout = test.add(1s, 1);
   CHECK(test.queue.remove(timeout));
   CHECK_FALSE(test.queue.remove(timeout));
@@ -102,7 +102,7 @@ TEST_CASE("TimeoutQueue::remove gives the callback back, once") {
 TEST_CASE(
     "TimeoutQueue::remove of what was marked due keeps it from being "
     "given") {
-  Numbered test;
+  NumberedTimeouts test;
   TimeoutHandle second;
   test.queue.add(kStart, [&] { CHECK(test.queue.remove(second)); });
   second = test.add(0s, 2);
@@ -113,7 +113,7 @@ TEST_CASE(
 TEST_CASE(
     "TimeoutQueue takes a handle to what has fired for nothing, also "
     "when its place is taken again") {
-  Numbered test;
+  NumberedTimeouts test;
   const TimeoutHandle old = test.add(1s, 1);
   test.run_due(1s);
   const TimeoutHandle fresh = test.add(2s, 2);
@@ -124,7 +124,7 @@ TEST_CASE(
 }
 
 TEST_CASE("TimeoutQueue::move takes what was marked due out of the batch") {
-  Numbered test;
+  NumberedTimeouts test;
   TimeoutHandle later;
   TimeoutHandle now;
   test.queue.add(kStart, [&] {
@@ -139,7 +139,7 @@ TEST_CASE("TimeoutQueue::move takes what was marked due out of the batch") {
 }
 
 TEST_CASE("TimeoutQueue::next_deadline knows of deadlines that moved") {
-  Numbered test;
+  NumberedTimeouts test;
   const TimeoutHandle first = test.add(1s, 1);
   test.add(3s, 2);
   test.queue.move(first, kStart + 5s);
@@ -151,7 +151,7 @@ TEST_CASE("TimeoutQueue::next_deadline knows of deadlines that moved") {
 TEST_CASE(
     "TimeoutQueue::take_any takes one callback out after the other, also those "
     "due and those that a destructor removes") {
-  Numbered test;
+  NumberedTimeouts test;
   const auto held = std::make_shared<int>();
   TimeoutHandle removed;
   struct RemovesAnother {
@@ -192,7 +192,7 @@ TEST_CASE(
 TEST_CASE(
     "TimeoutQueue survives losing its last timeout in the middle of a "
     "batch after it grew") {
-  Numbered test;
+  NumberedTimeouts test;
   std::vector<TimeoutHandle> handles;
   for (int i = 0; i < 5000; ++i) {
     handles.push_back(test.add(0s, i));
@@ -217,7 +217,7 @@ TEST_CASE(
   const auto second = [&random] {
     return std::chrono::seconds(random() % 500);
   };
-  Numbered test;
+  NumberedTimeouts test;
   std::vector<TimeoutHandle> handles;
   std::vector<std::chrono::seconds> deadlines;
   for (int i = 0; i < 5000; ++i) {
@@ -261,7 +261,7 @@ TEST_CASE(
   };
   std::mt19937 random(4711);
   auto below = [&random](std::size_t bound) { return random() % bound; };
-  Numbered test;
+  NumberedTimeouts test;
   std::map<int, Entry> model;
   std::uint64_t order = 0;
   std::chrono::seconds now = 0s;
@@ -306,7 +306,7 @@ TEST_CASE(
     "TimeoutQueue goes on where there is no memory for all that is due, in "
     "order" *
     doctest::skip(!kReplacesNew)) {
-  Numbered test;
+  NumberedTimeouts test;
   Numbers expected(5000);
   std::iota(expected.begin(), expected.end(), 0);
   for (const int number : expected) {

@@ -83,9 +83,4 @@ class Owner {
   std::unique_ptr<event_base, FreeBase> base_;
 };
 
-/// Adds `name` to `log`.
-inline auto note(std::vector<std::string>& log, const char* name) {
-  return [&log, name] { log.emplace_back(name); };
-}
-
 }  // namespace waterspout::test

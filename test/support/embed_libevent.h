@@ -16,6 +16,7 @@
 #include "support/program.h"
 #include "support/sample_program.h"
 #include "support/sockets.h"
+#include "support/text.h"
 
 namespace waterspout::test {
 
@@ -32,10 +33,6 @@ inline std::string recv_until(const UniquePeerFd& socket,
     all += next;
   }
   return all;
-}
-
-inline bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
 }
 
 inline std::string body_of(const std::string& response) {

@@ -21,4 +21,8 @@ inline ProgramResult http_fetch(std::vector<std::string> arguments,
   return run_program(http_fetch_command(std::move(arguments)), options);
 }
 
+/// An answer of six bytes; and that with its body.
+inline const std::string kHead = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n";
+inline const std::string kHello = kHead + "hello\n";
+
 }  // namespace waterspout::test

@@ -82,6 +82,8 @@ void LoopFixture::ReportingLoop::handle_callback_exception(
   IOLoop::handle_callback_exception(failure);
 }
 
+void must_not_run() { FAIL_CHECK("a callback ran that must not"); }
+
 LoopFixture::LoopFixture() : LoopFixture(IOLoop::Options{}) {}
 
 LoopFixture::LoopFixture(IOLoop::Options options)

@@ -19,6 +19,17 @@ struct event_base;
 
 namespace waterspout::test {
 
+/// A callback whose call fails the test.
+void must_not_run();
+
+/// A callback that adds `name` to `log`.
+inline auto note(std::vector<std::string>& log, const char* name) {
+  return [&log, name] { log.emplace_back(name); };
+}
+
+/// For LoopFixture::bound_turns, where the loop may turn as often as it likes.
+inline constexpr std::uint64_t kManyTurns = 100'000'000;
+
 /// A fresh loop. At its end the test fails if a callback, a timeout, a handler,
 /// a signal handler, a stream or a descriptor is left, if a record was logged
 /// that was not expected (or the other way round), or if the loop turned more

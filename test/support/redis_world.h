@@ -15,6 +15,7 @@
 #include "redis_client/format.h"
 #include "support/loop_fixture.h"
 #include "support/scripted_redis.h"
+#include "support/text.h"
 
 namespace waterspout::test {
 
@@ -91,19 +92,11 @@ struct RedisWorld {
   std::size_t wanted_ = 0;
 };
 
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+/// For ScriptedRedis::answer: none.
+inline std::string nothing(const std::string& /*command*/) { return ""; }
 
-/// What `function` throws, as text; "" if it does not.
-template <class Error, class Function>
-std::string failure_of(Function function) {
-  try {
-    static_cast<void>(function());
-  } catch (const Error& failure) {
-    return failure.what();
-  }
-  return "";
-}
+/// What a command gets whose connection went while it was unanswered.
+inline const std::string kLost =
+    "failure: connection lost, the command may have been executed: ";
 
 }  // namespace waterspout::test

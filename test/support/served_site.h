@@ -27,6 +27,7 @@
 #include "support/loop_fixture.h"
 #include "support/sockets.h"
 #include "support/temp_dir.h"
+#include "support/text.h"
 
 namespace waterspout::test {
 
@@ -193,10 +194,6 @@ inline std::string get(const std::string& target,
 }
 
 inline const std::string kClose = "Connection: close\r\n";
-
-inline bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
 
 /// How often `part` is in `text`.
 inline std::size_t count(std::string_view text, std::string_view part) {

@@ -71,6 +71,18 @@ void EventLog::add(std::string_view entry) {
   text_ += entry;
 }
 
+std::vector<std::string> words(std::size_t length) {
+  std::vector<std::string> all;
+  for (unsigned bits = 0; bits < 1U << length; ++bits) {
+    std::string word;
+    for (std::size_t i = 0; i < length; ++i) {
+      word += (bits >> i & 1U) != 0 ? 'b' : 'a';
+    }
+    all.push_back(word);
+  }
+  return all;
+}
+
 std::string make_pattern(std::size_t size) {
   std::string bytes(size, '\0');
   std::uint32_t state = 1;

@@ -98,6 +98,11 @@ class Token {
   std::shared_ptr<int> token_ = std::make_shared<int>(0);
 };
 
+inline constexpr std::size_t kMegabyte = std::size_t{1024} * 1024;
+
+/// Every string over {a, b} of this length.
+[[nodiscard]] std::vector<std::string> words(std::size_t length);
+
 /// Bytes that differ from place to place and take all 256 values.
 [[nodiscard]] std::string make_pattern(std::size_t size);
 

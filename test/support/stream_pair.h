@@ -38,9 +38,12 @@ struct RawPeer {
   UniquePeerFd peer;
 };
 
-/// Over TCP, else by socketpair(2).
+// For make_raw_pair: over TCP, else by socketpair(2).
+inline constexpr bool kTcp = true;
+inline constexpr bool kUnix = false;
+
 [[nodiscard]] RawPeer make_raw_pair(IOLoop& loop,
                                     IOStream::Options options = {},
-                                    bool tcp = true);
+                                    bool tcp = kTcp);
 
 }  // namespace waterspout::test

@@ -21,6 +21,7 @@
 
 #include "support/child_process.h"
 #include "support/temp_dir.h"
+#include "support/text.h"
 
 namespace waterspout::test {
 
@@ -185,9 +186,5 @@ class Bystander {
  private:
   const pid_t pid_;
 };
-
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 }  // namespace waterspout::test

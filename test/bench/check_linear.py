@@ -44,7 +44,7 @@ def main(arguments):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('build', help='the build directory')
     program = pathlib.Path(
-        parser.parse_args(arguments).build) / 'test/search_cost'
+        parser.parse_args(arguments).build) / 'test/bench/search_cost'
     for setup in SETUPS:
         check_search(str(program), *setup)
 

@@ -19,6 +19,7 @@ namespace {
 constexpr unsigned kSeconds = 55;
 
 std::atomic<const char*> running_test = "none";
+std::atomic<unsigned> chosen_tests = 0;
 
 void write_text(const char* text) {
   // Nothing can be done about a failure here, so its result is dropped.
@@ -34,7 +35,7 @@ void die_of_alarm(int signum) {
   std::raise(signum);
 }
 
-// Remembers the test case that runs, for the watchdog.
+// Remembers the test case that runs, for the watchdog, and how many there are.
 struct RunningTest : doctest::IReporter {
   explicit RunningTest(const doctest::ContextOptions& /*options*/) {}
 
@@ -49,7 +50,9 @@ struct RunningTest : doctest::IReporter {
   }
   void report_query(const doctest::QueryData& /*query*/) override {}
   void test_run_start() override {}
-  void test_run_end(const doctest::TestRunStats& /*stats*/) override {}
+  void test_run_end(const doctest::TestRunStats& stats) override {
+    chosen_tests = stats.numTestCasesPassingFilters;
+  }
   void test_case_exception(
       const doctest::TestCaseException& /*exception*/) override {}
   void subcase_start(const doctest::SubcaseSignature& /*subcase*/) override {}
@@ -79,5 +82,10 @@ int main(int argc, char** argv) {
     event_enable_debug_mode();
   }
   doctest::Context context(argc, argv);
-  return context.run();
+  const int status = context.run();
+  if (chosen_tests == 0 && !context.shouldExit()) {
+    write_text("no test case is like that: the filters leave none\n");
+    return EXIT_FAILURE;
+  }
+  return status;
 }

@@ -83,8 +83,8 @@ int main(int argc, char** argv) {
   }
   doctest::Context context(argc, argv);
   const int status = context.run();
-  if (chosen_tests == 0 && !context.shouldExit()) {
-    write_text("no test case is like that: the filters leave none\n");
+  if (argc > 1 && chosen_tests == 0 && !context.shouldExit()) {
+    write_text("the arguments leave no test case to run\n");
     return EXIT_FAILURE;
   }
   return status;

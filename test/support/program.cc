@@ -90,8 +90,11 @@ class SpawnPlan {
     posix_spawnattr_setsigdefault(&attributes_, &all);
     sigemptyset(&all);
     posix_spawnattr_setsigmask(&attributes_, &all);
-    posix_spawnattr_setflags(&attributes_,
-                             POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    // A group of its own, with all that it starts, to be killed together.
+    posix_spawnattr_setpgroup(&attributes_, 0);
+    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGDEF |
+                                               POSIX_SPAWN_SETSIGMASK |
+                                               POSIX_SPAWN_SETPGROUP);
   }
   ~SpawnPlan() {
     posix_spawn_file_actions_destroy(&actions_);
@@ -154,7 +157,7 @@ Program::Program(std::vector<std::string> command, const Options& options)
 
 Program::~Program() {
   if (pid_ > 0) {
-    ::kill(pid_, SIGKILL);
+    ::kill(-pid_, SIGKILL);
     ::waitpid(pid_, nullptr, 0);
   }
   close_fd(pid_fd_);

@@ -48,7 +48,8 @@ class Program {
       : Program(std::move(command), Options()) {}
   Program(std::vector<std::string> command, const Options& options);
 
-  /// Kills the program if it still runs.
+  /// Kills the program if it still runs, with what it started in its group of
+  /// processes.
   ~Program();
 
   Program(const Program&) = delete;

@@ -192,6 +192,71 @@ TEST_CASE("A read of a known length allocates nothing in its steady state") {
   CHECK(counter.counts().allocations == 0);
 }
 
+TEST_CASE("A large message allocates nothing in the steady state") {
+  constexpr std::size_t kPiece = 32 * 1024;
+  static std::array<char, 2 * kPiece> received_piece;
+  const std::string piece(kPiece, 'x');
+  for (const std::size_t pieces : {3U, 4U, 6U, 8U}) {
+    CAPTURE(pieces);
+    EchoTest t(false);
+    std::function<void()> echo = [&] {
+      t.pair.stream->read_bytes(pieces * kPiece, [&](std::string_view data) {
+        t.pair.stream->write(data, [&] { echo(); });
+      });
+    };
+    echo();
+    SyscallCounter counter(t.pair.stream->fileno());
+    const auto exchange = [&] {
+      for (std::size_t i = 0; i < pieces; ++i) {
+        t.pair.peer.send(piece);
+        t.loop.step();
+      }
+      for (std::size_t answered = 0; answered < pieces * kPiece;
+           t.loop.step()) {
+        const auto got = recv(t.pair.peer.get(), received_piece.data(),
+                              received_piece.size(), MSG_DONTWAIT);
+        answered += got > 0 ? static_cast<std::size_t>(got) : 0;
+      }
+    };
+    for (int i = 0; i < 10; ++i) {
+      exchange();
+    }
+    counter.reset();
+    for (int i = 0; i < 100; ++i) {
+      exchange();
+    }
+    CHECK(counter.counts().allocations == 0);
+  }
+}
+
+TEST_CASE("A read of many megabytes makes room for the first, then for all") {
+  constexpr std::size_t kPiece = 128 * 1024;
+  constexpr std::size_t kSize = std::size_t{32} * 1024 * 1024;
+  EchoTest t(false);
+  const std::string piece(kPiece, 'x');
+  std::size_t read = 0;
+  t.pair.stream->read_bytes(kSize,
+                            [&](std::string_view data) { read = data.size(); });
+  const SyscallCounter counter;
+  const auto send = [&](std::size_t pieces) {
+    for (std::size_t i = 0; i < pieces; ++i) {
+      t.pair.peer.send(piece);
+      t.loop.step();
+    }
+    return counter.counts().allocations;
+  };
+  const std::size_t before = allocated_bytes();
+  const auto first = send(3);
+  const std::size_t taken = allocated_bytes() - before;
+  const auto all = send(kSize / kPiece - 3);
+  CHECK(read == kSize);
+  CHECK(first <= 2);  // the room, and what manages it
+  CHECK(all - first <= 1);
+  if (SyscallCounter::kCountsAllocations) {
+    CHECK(taken < std::size_t{1100} * 1024);
+  }
+}
+
 TEST_CASE("An own loop costs the same") {
   LoopFixture loop;
   loop.bound_turns(100'000);

@@ -9,7 +9,7 @@ namespace waterspout {
 namespace {
 
 // New chunks grow with the buffer, from what the data needs up to this.
-constexpr std::size_t kLargestStep = std::size_t{64} * 1024 - sizeof(Chunk);
+constexpr std::size_t kLargestStep = std::size_t{64} * 1024;
 
 // The last `size` bytes of `carry` + `text`, kept in `carry`.
 void keep_tail(std::string& carry, std::string_view text, std::size_t size) {

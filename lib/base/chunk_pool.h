@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -37,12 +38,14 @@ struct alignas(64) Chunk {
 };
 
 /// Makes chunks and keeps up to kKeptBytes of returned ones, so that a stream
-/// in its steady state allocates nothing and an idle one holds no memory.
+/// in its steady state allocates nothing and an idle one holds no memory. That
+/// matters most for large ones: malloc(3) asks the kernel for those each time,
+/// and every page of them costs more than the bytes that are copied into it.
 ///
 /// One for each loop; not for several threads. Outlives its chunks.
 class ChunkPool {
  public:
-  static constexpr std::size_t kKeptBytes = std::size_t{512} * 1024;
+  static constexpr std::size_t kKeptBytes = std::size_t{768} * 1024;
 
   ChunkPool() = default;
   ~ChunkPool();
@@ -59,12 +62,15 @@ class ChunkPool {
   [[nodiscard]] std::size_t kept_bytes() const noexcept { return kept_; }
 
  private:
-  // Sizes are powers of two from 512 bytes to 128 KiB, header included; larger
-  // chunks are made to measure and not kept.
+  // Capacities are powers of two from 512 bytes to 512 KiB; larger chunks are
+  // made to measure and not kept.
   static constexpr std::size_t kSmallest = 512;
-  static constexpr std::size_t kClasses = 9;
+  static constexpr std::size_t kClasses =
+      std::bit_width(kKeptBytes / kSmallest);
 
-  static std::size_t class_of(std::size_t block_size) noexcept;
+  static std::size_t class_of(std::size_t size) noexcept;
+  bool make_room(std::size_t size_class) noexcept;
+  Chunk* pop(std::size_t size_class) noexcept;
 
   std::array<Chunk*, kClasses> free_{};
   std::size_t kept_ = 0;

@@ -11,8 +11,8 @@
 namespace waterspout::detail {
 namespace {
 
-// Room made at once for such a read: what a peer only announces costs no
-// memory.
+// What is received at once for such a read, and the room that it gets until
+// half of that has come: what a peer only announces costs no memory.
 constexpr std::size_t kDirectRoom = std::size_t{1024} * 1024;
 
 }  // namespace
@@ -116,8 +116,13 @@ std::span<char> StreamCore::input_room(bool direct, std::size_t missing) {
     return loop_->pools().scratch.input().first(
         std::min<std::size_t>(read_chunk_size_, allowed));
   }
-  const std::size_t more = std::min({missing, kDirectRoom, allowed});
-  return unread_.reserve(more, loop_->pools().chunks);
+  const std::size_t stored = unread_.stored_size();
+  std::size_t wanted = std::min(missing, allowed);
+  if (stored < kDirectRoom / 2) {
+    wanted = std::min(wanted, kDirectRoom - stored);
+  }
+  return unread_.reserve(wanted, loop_->pools().chunks)
+      .first(std::min(wanted, kDirectRoom));
 }
 
 // As receive_once(), behind what is buffered or for a read of many bytes.

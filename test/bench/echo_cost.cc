@@ -405,13 +405,20 @@ int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
 }
 
 // glibc's own, under the names that it keeps for the purpose.
-void* __libc_malloc(size_t size);                // NOLINT
-void* __libc_calloc(size_t count, size_t size);  // NOLINT
-void* __libc_realloc(void* old, size_t size);    // NOLINT
+void* __libc_malloc(size_t size);                      // NOLINT
+void* __libc_memalign(size_t alignment, size_t size);  // NOLINT
+void* __libc_calloc(size_t count, size_t size);        // NOLINT
+void* __libc_realloc(void* old, size_t size);          // NOLINT
 
 void* malloc(size_t size) noexcept {
   counts.allocations += 1;
   return __libc_malloc(size);
+}
+
+// What operator new takes for what is aligned.
+void* aligned_alloc(size_t alignment, size_t size) noexcept {
+  counts.allocations += 1;
+  return __libc_memalign(alignment, size);
 }
 
 void* calloc(size_t count, size_t size) noexcept {

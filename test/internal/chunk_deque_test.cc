@@ -465,10 +465,53 @@ TEST_CASE(
   CHECK(pool.kept_bytes() == kept);
 }
 
+TEST_CASE("ChunkPool keeps one chunk of each size that a large message has") {
+  for (std::size_t size = 1024; size <= std::size_t{512} * 1024; size *= 2) {
+    CAPTURE(size);
+    ChunkPool pool;
+    Chunk* const chunk = pool.take(size);
+    pool.give_back(chunk);
+    CHECK(pool.kept_bytes() == size);
+    Chunk* const again = pool.take(size - size / 4);
+    CHECK(again == chunk);
+    CHECK(pool.kept_bytes() == 0);
+    pool.give_back(again);
+  }
+}
+
 TEST_CASE("ChunkPool does not keep chunks that were made to measure") {
   ChunkPool pool;
-  pool.give_back(pool.take(std::size_t{1} << 20U));
-  CHECK(pool.kept_bytes() == 0);
+  for (const std::size_t size :
+       {(std::size_t{512} << 10U) + 1, ChunkPool::kKeptBytes,
+        std::size_t{1} << 20U}) {
+    pool.give_back(pool.take(size));
+    CHECK(pool.kept_bytes() == 0);
+  }
+}
+
+TEST_CASE("ChunkPool keeps chunks of the sizes that are used now") {
+  ChunkPool pool;
+  const auto use = [&](std::size_t size, std::size_t count) {
+    ChunkDeque deque(pool);
+    for (std::size_t i = 0; i < count; ++i) {
+      deque.append_chunk(std::string(size, 'x'));
+    }
+  };
+  const auto keeps = [&](std::size_t size) {
+    const std::size_t kept = pool.kept_bytes();
+    Chunk* const chunk = pool.take(size);
+    const bool kept_one = pool.kept_bytes() < kept;
+    pool.give_back(chunk);
+    return kept_one;
+  };
+  use(1024, 10'000);
+  CHECK(pool.kept_bytes() == ChunkPool::kKeptBytes);
+  use(512 * 1024, 1);
+  CHECK(keeps(512 * 1024));
+  CHECK(keeps(1024));
+  use(4096, 1000);
+  CHECK(keeps(4096));
+  CHECK(pool.kept_bytes() <= ChunkPool::kKeptBytes);
 }
 
 TEST_SUITE_END();

@@ -316,9 +316,10 @@ int epoll_wait(int epoll, epoll_event* events, int capacity, int timeout) {
 #ifndef WATERSPOUT_TEST_SANITIZED
 
 // glibc's own, under the names that it keeps for the purpose.
-void* __libc_malloc(size_t size);                // NOLINT
-void* __libc_calloc(size_t count, size_t size);  // NOLINT
-void* __libc_realloc(void* old, size_t size);    // NOLINT
+void* __libc_malloc(size_t size);                      // NOLINT
+void* __libc_calloc(size_t count, size_t size);        // NOLINT
+void* __libc_realloc(void* old, size_t size);          // NOLINT
+void* __libc_memalign(size_t alignment, size_t size);  // NOLINT
 
 void* malloc(size_t size) noexcept {
   state.counts.allocations += 1;
@@ -333,6 +334,12 @@ void* calloc(size_t count, size_t size) noexcept {
 void* realloc(void* old, size_t size) noexcept {
   state.counts.allocations += 1;
   return __libc_realloc(old, size);
+}
+
+// What operator new takes for what is aligned, as chunks are.
+void* aligned_alloc(size_t alignment, size_t size) noexcept {
+  state.counts.allocations += 1;
+  return __libc_memalign(alignment, size);
 }
 
 #endif  // WATERSPOUT_TEST_SANITIZED

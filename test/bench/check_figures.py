@@ -2,8 +2,9 @@
 """Checks that our server costs what figures.json says, within a few percent.
 
 It is measured in what repeats: system calls and user instructions for an
-operation, and bytes for an idle connection. What became worse is to be mended; what became better, and what is
-worse for a good reason, is to be written down with --update.
+operation, and bytes for an idle connection. What became worse is to be mended;
+what became better, and what is worse for a good reason, is to be written down
+with --update.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from measure import (CALLS, IDLE, INSTRUCTIONS, Bench, MeasureError,
 
 FIGURES = pathlib.Path(__file__).with_name('figures.json')
 TOLERANCE = {CALLS: 0.05, INSTRUCTIONS: 0.05, IDLE: 0.01}
-TRIES = 3  # for a figure that is not as expected; the median counts
+TRIES = 9  # at most, for a figure that is not as expected; the median counts
 WORKLOADS = ('line1', 'line50', 'flight50', 'line4k', 'bytes64k', 'http50',
              'churn', 'receiving', 'sending', 'tls-line', 'idle')
 
@@ -32,10 +33,13 @@ def differs(figure, found, expected):
 
 
 def settled(figure, measure, expected):
-    """What was measured, of several tries if the first is a surprise."""
+    """What was measured, of several tries if the first is a surprise: how much
+    comes in one receive is the kernel's business too."""
     found = [measure()]
-    if expected is None or differs(figure, found[0], expected):
-        found += [measure() for _ in range(TRIES - 1)]
+    while len(found) < TRIES and (
+            expected is None or
+            differs(figure, statistics.median(found), expected)):
+        found += [measure(), measure()]
     return statistics.median(found)
 
 

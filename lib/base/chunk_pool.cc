@@ -28,11 +28,14 @@ Chunk* ChunkPool::take(std::size_t size) {
     throw std::bad_alloc();
   }
   const std::size_t size_class = class_of(size);
-  const bool keepable = size_class < kClasses;
-  if (keepable && free_[size_class] != nullptr) {
-    return pop(size_class);
+  std::size_t capacity = size;
+  if (size_class < kClasses) {
+    wanted_at_[size_class] = ++takes_;
+    if (free_[size_class] != nullptr) {
+      return pop(size_class);
+    }
+    capacity = kSmallest << size_class;
   }
-  const std::size_t capacity = keepable ? kSmallest << size_class : size;
   auto* const chunk =
       new (::operator new(sizeof(Chunk) + capacity, kAlignment)) Chunk();
   chunk->capacity = capacity;
@@ -57,21 +60,29 @@ std::size_t ChunkPool::class_of(std::size_t size) noexcept {
   return size <= kSmallest ? 0 : std::bit_width((size - 1) / kSmallest);
 }
 
-// For one more of this size, chunks of other sizes go, the largest first: what
-// comes back is what is used now.
+// For one more of this size, others go: what comes back is what is used now.
 bool ChunkPool::make_room(std::size_t size_class) noexcept {
-  std::size_t other = kClasses;
   while ((kSmallest << size_class) > kKeptBytes - kept_) {
-    while (other == kClasses || other == size_class ||
-           free_[other] == nullptr) {
-      if (other == 0) {
-        return false;
-      }
-      --other;
+    const std::size_t unused = longest_unused(size_class);
+    if (unused == size_class) {
+      return false;
     }
-    destroy(pop(other));
+    destroy(pop(unused));
   }
   return true;
+}
+
+// The size, of those that are kept, that was wanted longest ago; this one if no
+// other is kept.
+std::size_t ChunkPool::longest_unused(std::size_t size_class) const noexcept {
+  std::size_t found = size_class;
+  for (std::size_t other = 0; other < kClasses; ++other) {
+    if (other != size_class && free_[other] != nullptr &&
+        (found == size_class || wanted_at_[other] < wanted_at_[found])) {
+      found = other;
+    }
+  }
+  return found;
 }
 
 Chunk* ChunkPool::pop(std::size_t size_class) noexcept {

@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -70,9 +71,13 @@ class ChunkPool {
 
   static std::size_t class_of(std::size_t size) noexcept;
   bool make_room(std::size_t size_class) noexcept;
+  [[nodiscard]] std::size_t longest_unused(
+      std::size_t size_class) const noexcept;
   Chunk* pop(std::size_t size_class) noexcept;
 
   std::array<Chunk*, kClasses> free_{};
+  std::array<std::uint64_t, kClasses> wanted_at_{};  // in takes_
+  std::uint64_t takes_ = 0;
   std::size_t kept_ = 0;
 };
 

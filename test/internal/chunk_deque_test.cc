@@ -514,4 +514,15 @@ TEST_CASE("ChunkPool keeps chunks of the sizes that are used now") {
   CHECK(pool.kept_bytes() <= ChunkPool::kKeptBytes);
 }
 
+TEST_CASE("ChunkPool lets go of the size that was wanted longest ago") {
+  ChunkPool pool;
+  pool.give_back(pool.take(256 * 1024));
+  pool.give_back(pool.take(512 * 1024));
+  Chunk* const small = pool.take(512);
+  Chunk* const middle = pool.take(256 * 1024);
+  pool.give_back(middle);
+  pool.give_back(small);  // the one of 512 KiB makes room for it
+  CHECK(pool.kept_bytes() == 512 + 256 * 1024);
+}
+
 TEST_SUITE_END();

@@ -7,8 +7,11 @@
 // Serves on 127.0.0.1 until SIGTERM; port 0 is one that the kernel picks.
 // Prints "listening on PORT" once clients can connect. The modes are in kModes.
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -77,14 +80,20 @@ void read_to_the_end(StreamPointer stream) {
                            [](std::string_view) {});
 }
 
+// Begins with a page, as that of the peers does.
+struct alignas(4096) Piece {
+  Piece() { bytes.fill('x'); }
+  std::array<char, kMessageSize> bytes;
+};
+
 void send_bytes(StreamPointer stream, std::size_t left) {
-  static const std::string piece(kMessageSize, 'x');
+  static const Piece piece;
   if (left == 0) {
     read_to_the_end(stream);
     return;
   }
-  const std::size_t size = std::min(left, piece.size());
-  stream->write({piece.data(), size},
+  const std::size_t size = std::min(left, kMessageSize);
+  stream->write({piece.bytes.data(), size},
                 [stream, left = left - size] { send_bytes(stream, left); });
 }
 

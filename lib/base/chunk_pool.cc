@@ -54,6 +54,7 @@ void ChunkPool::give_back(Chunk* chunk) noexcept {
   chunk->next = free_[size_class];
   free_[size_class] = chunk;
   kept_ += chunk->capacity;
+  kept_of_[size_class] += chunk->capacity;
 }
 
 std::size_t ChunkPool::class_of(std::size_t size) noexcept {
@@ -62,18 +63,18 @@ std::size_t ChunkPool::class_of(std::size_t size) noexcept {
 
 // For one more of this size, others go: what comes back is what is used now.
 bool ChunkPool::make_room(std::size_t size_class) noexcept {
-  while ((kSmallest << size_class) > kKeptBytes - kept_) {
-    const std::size_t unused = longest_unused(size_class);
-    if (unused == size_class) {
-      return false;
-    }
-    destroy(pop(unused));
+  const std::size_t wanted = kSmallest << size_class;
+  if (wanted > kKeptBytes - kept_of_[size_class]) {
+    return false;
+  }
+  while (wanted > kKeptBytes - kept_) {
+    destroy(pop(longest_unused(size_class)));
   }
   return true;
 }
 
-// The size, of those that are kept, that was wanted longest ago; this one if no
-// other is kept.
+// The size that was wanted longest ago, of the others that are kept. Requires:
+// there is one.
 std::size_t ChunkPool::longest_unused(std::size_t size_class) const noexcept {
   std::size_t found = size_class;
   for (std::size_t other = 0; other < kClasses; ++other) {
@@ -90,6 +91,7 @@ Chunk* ChunkPool::pop(std::size_t size_class) noexcept {
   free_[size_class] = chunk->next;
   chunk->next = nullptr;
   kept_ -= chunk->capacity;
+  kept_of_[size_class] -= chunk->capacity;
   return chunk;
 }
 

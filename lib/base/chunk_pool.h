@@ -76,6 +76,7 @@ class ChunkPool {
   Chunk* pop(std::size_t size_class) noexcept;
 
   std::array<Chunk*, kClasses> free_{};
+  std::array<std::size_t, kClasses> kept_of_{};      // bytes
   std::array<std::uint64_t, kClasses> wanted_at_{};  // in takes_
   std::uint64_t takes_ = 0;
   std::size_t kept_ = 0;
